@@ -276,12 +276,17 @@ class ChannelGraph:
         ]
         lines += [str(group) for group in self.groups.values()]
         if self.unknown_ops:
-            lines.append(
-                f'{len(self.unknown_ops)} operators carry channels but have '
-                'no rule; what they touch is not pruned:'
-            )
-            lines += [f'  {op}' for op in self.unknown_ops]
-            lines.append(
-                'Declare one with @rule(torch.ops.aten.foo), see docs/rules.md'
-            )
+            lines.append(self.unknown_text())
         return '\n'.join(lines)
+
+    def unknown_text(self) -> str:
+        """The operators without a rule, and how to declare one."""
+        return '\n'.join(
+            [
+                f'{len(self.unknown_ops)} operators carry channels but have '
+                'no rule; what they touch is not pruned:',
+                *(f'  {op}' for op in self.unknown_ops),
+                'Declare one with @rule(torch.ops.aten.foo), '
+                'see docs/rules.md',
+            ]
+        )

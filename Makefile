@@ -1,0 +1,46 @@
+# Everything from a fresh clone: `make demo` and `make test` make the
+# environment first, and a second run reuses it. `make` alone lists the targets.
+
+# The Python that .venv is made with.
+PYTHON ?= python3
+# A folder with a wheel of mmcv; without one mmcv is compiled from source.
+WHEELS ?= $(wildcard ../shared/wheels)
+
+BIN := .venv/bin
+READY := .venv/installed
+
+export MPLBACKEND ?= Agg
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help venv demo test quick lint format
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make venv    make .venv with the pinned stack and chex_mm'
+	@echo 'make demo    train, slim and evaluate a small Mask R-CNN (10 minutes)'
+	@echo 'make test    all tests'
+	@echo 'make quick   the tests that take seconds'
+	@echo 'make lint    check style and format; make format repairs the latter'
+	@echo
+	@echo 'Variables: PYTHON=$(PYTHON)  WHEELS=$(WHEELS)'
+
+venv: $(READY)
+
+$(READY): requirements.txt requirements-dev.txt setup.py tools/install.py
+	@$(PYTHON) tools/install.py $(WHEELS:%=--wheels '%')
+
+demo: $(READY)
+	$(BIN)/python tools/demo.py
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+quick: $(READY)
+	$(BIN)/python -m pytest -m 'not slow'
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: $(READY)
+	$(BIN)/ruff format

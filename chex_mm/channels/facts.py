@@ -1,0 +1,217 @@
+"""What a trace found out, and the channel graph that follows from it.
+
+A trace only writes down facts: which labels live where, which are tied, which
+are pinned and why. Grouping is a function of the facts, so that facts of
+several runs (inference, training, replay) simply add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chex_mm.channels.graph import (
+    ChannelGraph,
+    ChannelGroup,
+    Extent,
+    Role,
+    Slice,
+    UnknownOp,
+    Work,
+)
+
+
+@dataclass(frozen=True)
+class Space:
+    """The labels along one dimension of one tensor of the model."""
+
+    tensor: str
+    dim: int
+    role: Role
+    labels: Tensor  # (length,), label 0: no channel
+
+
+@dataclass(frozen=True)
+class LabelledWork:
+    """Multiply-adds of an operator: `each * len(rows) * len(columns)`."""
+
+    module: str
+    op: str
+    each: int
+    rows: Tensor
+    columns: Tensor
+
+
+@dataclass
+class Facts:
+    """The log of a trace. Label 0 means: not a channel, of fixed size."""
+
+    spaces: dict[tuple[str, int], Space] = field(default_factory=dict)
+    ties: list[Tensor] = field(default_factory=list)  # each (pairs, 2)
+    pins: list[tuple[Tensor, str]] = field(default_factory=list)
+    work: list[LabelledWork] = field(default_factory=list)
+    unknown: dict[UnknownOp, None] = field(default_factory=dict)
+    size: int = 1  # labels given out, label 0 included
+
+    def space(self, tensor: str, dim: int, role: Role, length: int) -> Tensor:
+        """Labels along a dimension, made at its first use.
+
+        A dimension of length 1 cannot be cut, so it holds no channel.
+        """
+        if (tensor, dim) not in self.spaces:
+            if length == 1:
+                labels = torch.zeros(1, dtype=torch.long)
+            else:
+                labels = torch.arange(self.size, self.size + length)
+                self.size += length
+            self.spaces[tensor, dim] = Space(tensor, dim, role, labels)
+        return self.spaces[tensor, dim].labels
+
+
+class Components:
+    """Labels joined by ties: the root of each, and why a root is pinned."""
+
+    def __init__(self, facts: Facts):
+        pairs = (
+            torch.cat(facts.ties).numpy()
+            if facts.ties
+            else np.zeros((0, 2), dtype=np.int64)
+        )
+        self.roots = connected(facts.size, pairs)
+        self.pinned: dict[int, str] = {0: 'not a channel'}
+        for labels, reason in facts.pins:
+            for root in np.unique(self.roots[labels.numpy()]).tolist():
+                self.pinned.setdefault(root, reason)
+        self.is_pinned = np.zeros(facts.size, dtype=bool)
+        self.is_pinned[list(self.pinned)] = True
+
+
+def connected(size: int, pairs: np.ndarray) -> np.ndarray:
+    """Smallest label of each label's connected component.
+
+    Hooking and pointer jumping: each round hangs the larger root of every
+    pair below the smaller one, then flattens the trees.
+    """
+    roots = np.arange(size)
+    while len(pairs):
+        ends = np.sort(roots[pairs], axis=1)
+        ends = ends[ends[:, 0] < ends[:, 1]]
+        if not len(ends):
+            break
+        np.minimum.at(roots, ends[:, 1], ends[:, 0])
+        while (roots[roots] != roots).any():
+            roots = roots[roots]
+    return roots
+
+
+def build_graph(
+    facts: Facts, shapes: dict[str, tuple[int, ...]], parameters: Iterable[str]
+) -> ChannelGraph:
+    """The channel groups that follow from the facts of a trace."""
+    components = Components(facts)
+    groups = _groups(facts, components)
+    extents = _Extents(groups, facts, components)
+    return ChannelGraph(
+        groups=groups,
+        shapes=shapes,
+        parameters=frozenset(parameters),
+        extents={
+            place: extents.of(space.labels)
+            for place, space in facts.spaces.items()
+        },
+        work=tuple(
+            Work(w.module, w.op, w.each, extents.of(w.rows), columns)
+            for w in facts.work
+            for columns in (extents.of(w.columns),)
+        ),
+        unknown_ops=tuple(facts.unknown),
+    )
+
+
+def _groups(facts: Facts, components: Components) -> dict[str, ChannelGroup]:
+    """Components of the same footprint, in the order of their first label."""
+    spaces = list(facts.spaces.values())
+    if not spaces:
+        return {}
+    roots = np.concatenate(
+        [components.roots[s.labels.numpy()] for s in spaces]
+    )
+    where = np.concatenate(
+        [np.full(len(s.labels), i) for i, s in enumerate(spaces)]
+    )
+    position = np.concatenate([np.arange(len(s.labels)) for s in spaces])
+    order = np.lexsort((position, where, roots))
+    roots, where, position = roots[order], where[order], position[order]
+    starts = np.flatnonzero(np.diff(roots, prepend=-1))
+    stops = np.append(starts[1:], len(roots))
+    footprints: dict[tuple[bytes, bool], list[int]] = {}
+    for start, stop in zip(starts.tolist(), stops.tolist()):
+        root = roots[start]
+        if root:
+            key = (where[start:stop].tobytes(), components.is_pinned[root])
+            footprints.setdefault(key, []).append(start)
+    groups: dict[str, ChannelGroup] = {}
+    for (footprint, _), begins in footprints.items():
+        places = np.frombuffer(footprint, dtype=where.dtype)
+        columns = position[np.add.outer(begins, np.arange(len(places)))]
+        slices = tuple(
+            Slice(
+                spaces[i].tensor,
+                spaces[i].dim,
+                spaces[i].role,
+                torch.from_numpy(columns[:, places == i].copy()),
+            )
+            for i in np.unique(places)
+        )
+        reason = components.pinned.get(int(roots[begins[0]]))
+        if reason is None and len(begins) == 1:
+            reason = 'it is a single channel'
+        name = _unique_name(slices, groups)
+        groups[name] = ChannelGroup(name, len(begins), slices, reason)
+    return groups
+
+
+def _unique_name(slices: tuple[Slice, ...], taken) -> str:
+    """The module path of the first producer, numbered where it is taken."""
+    group = ChannelGroup('', 0, slices)
+    if group.producers:
+        name = group.modules[0] or group.producers[0].tensor
+    else:
+        name = slices[0].tensor.rpartition('.')[0] + '.input'
+    number, unique = 1, name
+    while unique in taken:
+        number += 1
+        unique = f'{name}#{number}'
+    return unique
+
+
+class _Extents:
+    """Lengths of label vectors as functions of the groups' sizes."""
+
+    def __init__(self, groups, facts: Facts, components: Components):
+        self._roots = components.roots
+        self._names = list(groups)
+        self._sizes = [g.size for g in groups.values()]
+        self._group_of = np.full(facts.size, -1)
+        for number, group in enumerate(groups.values()):
+            if group.pinned is None:
+                first = group.slices[0]
+                labels = facts.spaces[first.tensor, first.dim].labels
+                members = labels[first.index[:, 0]].numpy()
+                self._group_of[self._roots[members]] = number
+
+    def of(self, labels: Tensor) -> Extent:
+        numbers = self._group_of[self._roots[labels.numpy()]]
+        found, times = np.unique(numbers, return_counts=True)
+        return Extent(
+            fixed=int(times[found == -1].sum()),
+            per_channel={
+                self._names[n]: int(t) // self._sizes[n]
+                for n, t in zip(found.tolist(), times.tolist())
+                if n >= 0
+            },
+        )

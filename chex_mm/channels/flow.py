@@ -1,0 +1,399 @@
+"""Channel labels flow through a network while it runs.
+
+Every tensor that carries channels has a label tensor of its own shape; a rule
+per operator says which labels come out and what they are tied to. What no
+rule understands is pinned: not pruned rather than pruned wrongly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from chex_mm.channels.facts import Facts, LabelledWork
+from chex_mm.channels.graph import Role, UnknownOp
+from chex_mm.channels.labels import (
+    is_constant,
+    meets,
+    representatives,
+    unlabelled_at_full_size,
+    with_repeats,
+    without_repeats,
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operator call as a rule sees it.
+
+    Attributes:
+        op: Name, as `aten.cat.default`.
+        key: The object under which its rule is registered.
+        arguments: By the name in the operator's schema, defaults included.
+        inputs: All tensors among the arguments, in order.
+        out: What the operator returned.
+        module: Path of the module that called it.
+        func: The operator overload; None for an autograd function.
+    """
+
+    op: str
+    key: Any
+    arguments: dict[str, Any]
+    inputs: tuple[Tensor, ...]
+    out: Any
+    module: str
+    func: Any = None
+
+    def __getitem__(self, name: str):
+        return self.arguments[name]
+
+    @property
+    def place(self) -> str:
+        """The operator and the module it ran in, for messages."""
+        return f'{self.op} in {self.module or "the model"}'
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Labels of a weight: a vector, or None, per dimension."""
+
+    vectors: tuple[Tensor | None, ...]
+
+
+class Flow(TorchDispatchMode):
+    """Runs a model and writes down the facts about its channels.
+
+    Args:
+        tensors: Name to parameter or buffer of the model that runs.
+        facts: Where to write. Labels that it holds already are used, so
+            that a narrow model can be run with the labels it has kept.
+        rules: Operator, overload or autograd function to rule.
+        splits: How a view that splits channels is kept rectangular, by
+            place: 'slots' (default), 'rows' or 'pin'.
+    """
+
+    def __init__(
+        self,
+        tensors: dict[str, Tensor],
+        facts: Facts,
+        rules: dict[Any, Callable],
+        splits: dict[str, str] | None = None,
+    ):
+        super().__init__()
+        self.facts = facts
+        self.splits = {} if splits is None else splits
+        self.module = ''
+        self.is_counting = False
+        self.running: Call | None = None  # the operator that has not returned
+        self._rules = rules
+        self._is_paused = False
+        self._names = {id(t): (name, t) for name, t in tensors.items()}
+        self._labels = WeakTensorKeyDictionary()
+        self._written = WeakTensorKeyDictionary()
+        self._pinned = torch.zeros(1, dtype=torch.bool)
+
+    # Operators -----------------------------------------------------------
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        inputs = tuple(
+            a for a in tree_flatten((args, kwargs))[0] if isinstance(a, Tensor)
+        )
+        if self._is_paused or not any(map(self.has_channels, inputs)):
+            return func(*args, **kwargs)
+        call = Call(
+            f'{func.overloadpacket}.{func._overloadname}',
+            func.overloadpacket,
+            bind(func, args, kwargs),
+            inputs,
+            None,
+            self.module,
+            func,
+        )
+        self.running = call
+        out = func(*args, **kwargs)
+        self.running = None
+        self.flow(call, out)
+        return out
+
+    def flow(self, call: Call, out) -> None:
+        """Applies the rule of a call and labels what it returned."""
+        call = Call(**{**vars(call), 'out': out})
+        rule = self.rule_of(call)
+        labels = NotImplemented if rule is None else rule(self, call)
+        if labels is NotImplemented:
+            self._unknown(call)
+            labels = None
+        outs = out if isinstance(out, (tuple, list)) else (out,)
+        if not isinstance(labels, (tuple, list)):
+            labels = (labels,) * len(outs)
+        for tensor, label in zip(outs, labels):
+            if isinstance(tensor, Tensor):
+                self.label(tensor, label, written=_is_among(tensor, call))
+
+    def rule_of(self, call: Call) -> Callable | None:
+        """By overload, by operator, or by what torch's schema calls it."""
+        rule = self._rules.get(call.func) or self._rules.get(call.key)
+        if rule is None and call.func is not None:
+            rule = self._rules.get(default_kind(call.func))
+        return rule
+
+    @contextmanager
+    def paused(self):
+        """Runs a block without looking at its operators."""
+        self._is_paused = True
+        try:
+            yield
+        finally:
+            self._is_paused = False
+
+    def _unknown(self, call: Call) -> None:
+        outs = tree_flatten(call.out)[0]
+        self.facts.unknown[
+            UnknownOp(
+                call.op,
+                call.module,
+                tuple(tuple(t.shape) for t in call.inputs),
+                tuple(tuple(t.shape) for t in outs if isinstance(t, Tensor)),
+            )
+        ] = None
+        self.pin_inputs(call, f'no rule for {call.place}')
+
+    # Labels of tensors ---------------------------------------------------
+
+    def has_channels(self, tensor: Tensor) -> bool:
+        """Whether a rule has to look at the tensor."""
+        return (
+            tensor in self._labels
+            or (id(tensor) in self._names and tensor.ndim > 0)
+            or (tensor._base is not None and tensor._base in self._written)
+        )
+
+    def is_named(self, tensor: Tensor) -> bool:
+        """Whether it is a parameter or buffer of the model."""
+        return id(tensor) in self._names
+
+    def label(self, tensor: Tensor, labels, written: bool = False) -> None:
+        """Gives a tensor its labels (a tensor of its shape, Axes or None).
+
+        Args:
+            tensor: An output of an operator.
+            labels: None where it carries no channel.
+            written: The operator wrote into an existing tensor, so that
+                its base and other views of that base change as well.
+        """
+        if id(tensor) in self._names:
+            return  # a buffer updated in place keeps its own labels
+        if isinstance(labels, Tensor):
+            labels = None if self._is_fixed(labels) else with_repeats(labels)
+        if written and tensor._base is not None:
+            self._write_through(tensor, labels)
+        elif labels is not None:
+            self._labels[tensor] = labels
+        elif tensor in self._labels:
+            del self._labels[tensor]
+
+    def _is_fixed(self, labels: Tensor) -> bool:
+        """Whether every label is pinned: then it need not flow on."""
+        few = without_repeats(labels)
+        if few.numel() == 0:
+            return True
+        if int(few.max()) >= len(self._pinned):
+            grown = torch.zeros(self.facts.size, dtype=torch.bool)
+            grown[: len(self._pinned)] = self._pinned
+            self._pinned = grown
+        return not bool(((few != 0) & ~self._pinned[few]).any())
+
+    def _write_through(self, view: Tensor, labels) -> None:
+        base = view._base
+        if base not in self._written:
+            whole = torch.empty_strided(
+                base.shape, base.stride(), dtype=torch.long
+            )
+            whole.copy_(self.labels(base))
+            self._written[base] = whole
+            self._labels.pop(base, None)
+        into = self._through_base(view)
+        into.copy_(0 if labels is None else labels.expand(view.shape))
+
+    def _through_base(self, view: Tensor) -> Tensor:
+        base = view._base
+        return self._written[base].as_strided(
+            view.shape,
+            view.stride(),
+            view.storage_offset() - base.storage_offset(),
+        )
+
+    def labels(self, tensor: Tensor) -> Tensor:
+        """The label tensor, of the tensor's shape.
+
+        A parameter with channels along several dimensions cannot be told by
+        one label per element; it is pinned.
+        """
+        if tensor in self._written:
+            return self._written[tensor]
+        if tensor._base is not None and tensor._base in self._written:
+            return self._through_base(tensor)
+        found = self._labels.get(tensor)
+        if isinstance(found, Tensor):
+            return found
+        if found is None and id(tensor) in self._names:
+            long = [d for d, size in enumerate(tensor.shape) if size > 1]
+            if len(long) == 1:
+                vector = self.axis(tensor, long[0], Role.VALUE)
+                return spread(vector, tensor.shape, long[0])
+        for vector in self.axes(tensor):
+            if vector is not None:
+                self.pin(vector, 'an operator takes the weight as a whole')
+        return torch.zeros((), dtype=torch.long).expand(tensor.shape)
+
+    def axes(self, tensor: Tensor) -> tuple[Tensor | None, ...]:
+        """Label vector per dimension of a weight (None: no channels)."""
+        found = self._labels.get(tensor)
+        if isinstance(found, Axes):
+            return found.vectors
+        if id(tensor) in self._names and tensor.ndim > 1:
+            return tuple(
+                self.axis(tensor, d, Role.COLUMN if d else Role.ROW)
+                for d in range(min(tensor.ndim, 2))
+            ) + (None,) * (tensor.ndim - 2)
+        return (None,) * tensor.ndim
+
+    def is_weight(self, tensor: Tensor) -> bool:
+        """Whether labels are known per dimension, not per element."""
+        return isinstance(self._labels.get(tensor), Axes) or (
+            id(tensor) in self._names
+            and sum(size > 1 for size in tensor.shape) > 1
+        )
+
+    def axis(self, tensor: Tensor, dim: int, role: Role) -> Tensor:
+        """Label vector of a weight along a dimension.
+
+        For an activation in the place of a weight (a dynamic kernel) the
+        channels are pinned and the vector is 0.
+        """
+        if id(tensor) in self._names:
+            name, _ = self._names[id(tensor)]
+            return self.facts.space(name, dim, role, tensor.shape[dim])
+        found = self._labels.get(tensor)
+        if isinstance(found, Axes) and found.vectors[dim] is not None:
+            return found.vectors[dim]
+        if isinstance(found, Tensor):
+            self.pin(found, 'it computes the weight of another operator')
+        return torch.zeros(tensor.shape[dim], dtype=torch.long)
+
+    def vector(self, tensor: Tensor, dim: int) -> Tensor:
+        """One label per position along `dim` of an activation.
+
+        Labels that differ along the other dimensions belong to one channel
+        (a pixel shuffle puts several rows into one map), so they are tied.
+        """
+        labels = without_repeats(self.labels(tensor), but=dim)
+        columns = labels.movedim(dim, 0).reshape(labels.shape[dim], -1)
+        if columns.shape[1] > 1:
+            self.tie(columns[:, :1], columns)
+        return columns[:, 0]
+
+    # Facts ---------------------------------------------------------------
+
+    def tie(self, a: Tensor, b: Tensor, what: str = '') -> None:
+        """Labels that meet, by broadcasting, are one channel.
+
+        Where one side has no channel at full size the other is pinned; a
+        single channel broadcast over several is pinned itself.
+        """
+        for one, other in ((a, b), (b, a)):
+            fixed = unlabelled_at_full_size(one, other)
+            self.pin(fixed, what or 'it meets something of fixed size')
+        for label in representatives(a, b):
+            self.pin(label, what or 'it is broadcast over channels')
+        pairs = meets(a, b)
+        if len(pairs):
+            self.facts.ties.append(pairs)
+
+    def pin(self, labels: Tensor, reason: str) -> None:
+        """These labels may never be cut."""
+        labels = without_repeats(labels).flatten()
+        labels = torch.unique(labels[labels != 0])
+        if not len(labels):
+            return
+        self._is_fixed(labels)  # grows the table
+        if not bool(self._pinned[labels].all()):
+            self.facts.pins.append((labels, reason))
+            self._pinned[labels] = True
+
+    def pin_inputs(self, call: Call, reason: str) -> None:
+        """Pins whatever channels enter a call."""
+        for tensor in call.inputs:
+            if self.has_channels(tensor):
+                self.pin(self.labels(tensor), reason)
+
+    def is_constant(self, tensor: Tensor, dims) -> bool:
+        """Whether labels do not change along these dimensions."""
+        return is_constant(self.labels(tensor), dims)
+
+    def count(self, call: Call, each: int, rows: Tensor, columns: Tensor):
+        """Notes multiply-adds, in the pass whose cost counts."""
+        if self.is_counting:
+            self.facts.work.append(
+                LabelledWork(call.module, call.op, each, rows, columns)
+            )
+
+
+def spread(vector: Tensor, shape, dim: int) -> Tensor:
+    """A label vector along `dim`, constant elsewhere (stride 0)."""
+    view = [1] * len(shape)
+    view[dim] = -1
+    return vector.view(view).expand(shape)
+
+
+def _is_among(tensor: Tensor, call: Call) -> bool:
+    return any(tensor is t for t in call.inputs)
+
+
+@cache
+def _schema(func) -> tuple[tuple[str, Any], ...]:
+    return tuple(
+        (a.name, a.default_value if a.has_default_value() else None)
+        for a in func._schema.arguments
+    )
+
+
+def bind(func, args, kwargs) -> dict[str, Any]:
+    """Arguments by their names in the schema, defaults filled in."""
+    schema = _schema(func)
+    bound = dict(schema)
+    bound.update(zip((name for name, _ in schema), args))
+    bound.update(kwargs)
+    return bound
+
+
+@cache
+def default_kind(func) -> str | None:
+    """'view' or 'pointwise' where torch's own schema says so.
+
+    In-place twins lack the tag in torch 2.11 and follow their functional
+    form.
+    """
+    if func.is_view:
+        return 'view'
+    packet = func.overloadpacket
+    name = packet._qualified_op_name.rpartition('::')[2]
+    twin = (
+        getattr(torch.ops.aten, name[:-1], None) if name[-1] == '_' else None
+    )
+    overloads = [func]
+    if twin is not None:
+        overloads += [getattr(twin, o) for o in twin.overloads()]
+    if any(torch.Tag.pointwise in o.tags for o in overloads):
+        return 'pointwise'
+    return None

@@ -1,0 +1,136 @@
+"""Arithmetic on label tensors.
+
+Labels are integers of the shape of the tensor they describe, with stride 0
+along dimensions on which they do not change; 0 is no channel. Everything here
+works on the few elements that differ in memory.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MANY = 4096  # pairs from which on looking for repeated ones pays
+
+
+def without_repeats(labels: Tensor, but: int | None = None) -> Tensor:
+    """The labels with repeated (stride 0) dimensions shortened to 1.
+
+    Args:
+        labels: A label tensor.
+        but: A dimension to leave at full length.
+    """
+    if 0 not in labels.stride():
+        return labels
+    return labels[
+        tuple(
+            slice(0, 1) if stride == 0 and dim != but else slice(None)
+            for dim, stride in enumerate(labels.stride())
+        )
+    ]
+
+
+def with_repeats(labels: Tensor) -> Tensor:
+    """The same labels with stride 0 wherever they do not change.
+
+    A reshape that copies loses the strides; without them every later
+    operator would work on all elements.
+    """
+    for dim, stride in enumerate(labels.stride()):
+        if stride and labels.shape[dim] > 1 and is_constant(labels, (dim,)):
+            shape = labels.shape
+            labels = labels.narrow(dim, 0, 1).expand(shape)
+    return labels
+
+
+def is_constant(labels: Tensor, dims) -> bool:
+    """Whether labels do not change along any of `dims`."""
+    labels = without_repeats(labels)
+    return all(
+        labels.shape[dim] <= 1
+        or bool((labels == labels.narrow(dim, 0, 1)).all())
+        for dim in dims
+    )
+
+
+def varying(labels: Tensor) -> list[int]:
+    """Dimensions along which labels change."""
+    return [d for d in range(labels.ndim) if not is_constant(labels, (d,))]
+
+
+def aligned(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Both of the same number of dimensions, repeats shortened in common."""
+    ndim = max(a.ndim, b.ndim)
+    a = a[(None,) * (ndim - a.ndim)]
+    b = b[(None,) * (ndim - b.ndim)]
+    drop = tuple(
+        slice(0, 1)
+        if (x == 0 or m == 1) and (y == 0 or n == 1)
+        else slice(None)
+        for x, y, m, n in zip(a.stride(), b.stride(), a.shape, b.shape)
+    )
+    return a[drop], b[drop]
+
+
+def meets(a: Tensor, b: Tensor) -> Tensor:
+    """(pairs, 2) different channels that meet under broadcasting.
+
+    A length-1 dimension against a longer one is no meeting of channels: see
+    `representatives`.
+    """
+    if a.numel() == 0 or b.numel() == 0 or len(representatives(a, b)):
+        return torch.zeros((0, 2), dtype=torch.long)
+    a, b = torch.broadcast_tensors(*aligned(a, b))
+    a, b = a.reshape(-1), b.reshape(-1)
+    differ = (a != 0) & (b != 0) & (a != b)
+    a, b = a[differ], b[differ]
+    if len(a) > MANY:
+        # As one number a pair sorts a hundred times faster than as a row.
+        pairs = torch.unique((a << 32) + b)
+        a, b = pairs >> 32, pairs & ((1 << 32) - 1)
+    return torch.stack((a, b), dim=1)
+
+
+def representatives(a: Tensor, b: Tensor) -> list[Tensor]:
+    """Single channels that are broadcast over a dimension of channels.
+
+    `features * attention[:, :1]`: cutting that one channel would change all
+    the others.
+    """
+    found = []
+    ndim = max(a.ndim, b.ndim)
+    a = a[(None,) * (ndim - a.ndim)]
+    b = b[(None,) * (ndim - b.ndim)]
+    for one, other in ((a, b), (b, a)):
+        if one.numel() == 0 or not bool((without_repeats(one) != 0).any()):
+            continue
+        if any(
+            one.shape[d] == 1 and other.shape[d] > 1 for d in varying(other)
+        ) and not _same_elsewhere(one, other):
+            found.append(one)
+    return found
+
+
+def _same_elsewhere(one: Tensor, other: Tensor) -> bool:
+    """Whether `one` carries its channels along dimensions of full size."""
+    return bool(varying(one))
+
+
+def unlabelled_at_full_size(fixed: Tensor, other: Tensor) -> Tensor:
+    """Labels of `other` that meet no channel of `fixed` at the same size.
+
+    Coordinates concatenated to features, the model's input or an opaque
+    operator's output have a size that no cut can change. Along a dimension
+    on which `fixed` has length 1 nothing is fixed.
+    """
+    none = torch.zeros(0, dtype=torch.long)
+    if other.numel() == 0 or fixed.numel() == 0:
+        return none
+    if bool((without_repeats(fixed) != 0).all()):
+        return none
+    fixed = fixed[(None,) * max(0, other.ndim - fixed.ndim)]
+    other = other[(None,) * max(0, fixed.ndim - other.ndim)]
+    if any(fixed.shape[dim] == 1 for dim in varying(other)):
+        return none
+    a, b = torch.broadcast_tensors(*aligned(fixed, other))
+    return b[(a == 0) & (b != 0)]

@@ -1,0 +1,22 @@
+"""The rule table: one rule per operator, nothing guessed from names.
+
+A rule is `rule(flow, call) -> labels`. It sees the operator's arguments by
+their schema names in `call[...]`, reads labels with `flow.labels`,
+`flow.vector` and `flow.axis`, states facts with `flow.tie`, `flow.pin` and
+`flow.count`, and returns the labels of the output: a tensor of its shape,
+None for no channels, or one of these per output of a multi-output operator.
+`NotImplemented` says that this call is not understood: what it touches is
+pinned and the operator is reported.
+"""
+
+from chex_mm.channels.rules import (  # noqa: F401  (fills the table)
+    movement,
+    norms,
+    pointwise,
+    products,
+    reductions,
+    sampling,
+)
+from chex_mm.channels.rules.table import RULES, rule
+
+__all__ = ['RULES', 'rule']

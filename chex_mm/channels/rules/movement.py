@@ -1,0 +1,291 @@
+"""Operators that move elements: the same operator moves their labels.
+
+Only what the move may not separate is tied.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from chex_mm.channels.flow import Axes, spread
+from chex_mm.channels.labels import varying
+from chex_mm.channels.rules.table import rule
+
+aten = torch.ops.aten
+NOT_FOR_LABELS = ('dtype', 'layout', 'device', 'pin_memory', 'memory_format')
+
+
+def moved(flow, call):
+    """Labels after the operator itself has moved them."""
+    arguments = {
+        name: tree_map(
+            lambda a: flow.labels(a) if isinstance(a, Tensor) else a, value
+        )
+        for name, value in call.arguments.items()
+        if name not in NOT_FOR_LABELS
+    }
+    return call.func(**arguments)
+
+
+@rule(
+    'view',
+    aten.repeat,
+    aten.flip,
+    aten.roll,
+    aten.stack,
+    aten.unfold,
+)
+def move(flow, call):
+    return moved(flow, call)
+
+
+@rule(aten.cat)
+def join(flow, call):
+    # A 1-d empty tensor joins anything and leaves no trace in the result.
+    labels = [flow.labels(t) for t in call['tensors'] if t.numel()]
+    return torch.cat(labels, call['dim']) if labels else None
+
+
+@rule(
+    aten.clone,
+    aten.detach,
+    aten.alias,
+    aten.lift_fresh,
+    aten._to_copy,
+    aten.contiguous,
+)
+def keep(flow, call):
+    tensor = call.inputs[0]
+    if flow.is_weight(tensor):
+        return Axes(flow.axes(tensor))
+    return flow.labels(tensor)
+
+
+@rule(aten.t, aten.transpose, aten.permute)
+def permute(flow, call):
+    tensor = call['self']
+    if not flow.is_weight(tensor):
+        return moved(flow, call)
+    ndim = tensor.ndim
+    if call.key is aten.permute:
+        order = [d % ndim for d in call['dims']]
+    else:
+        a, b = (
+            (0, ndim - 1)
+            if call.key is aten.t
+            else (
+                call['dim0'] % ndim,
+                call['dim1'] % ndim,
+            )
+        )
+        order = list(range(ndim))
+        order[a], order[b] = b, a
+    axes = flow.axes(tensor)
+    return Axes(tuple(axes[d] for d in order))
+
+
+@rule(
+    aten.view,
+    aten._unsafe_view,
+    aten.reshape,
+    aten.unflatten,
+    aten._reshape_alias,
+)
+def regroup(flow, call):
+    """Splits or merges dimensions.
+
+    Channels that a view spreads over two dimensions must stay a rectangle:
+    the same slot of every row is one channel, or whole rows are, or (where
+    the sizes are constants of the code) nothing may be cut.
+    """
+    tensor = call['self']
+    if flow.is_weight(tensor) and tensor.shape == call.out.shape:
+        return Axes(flow.axes(tensor))
+    labels = flow.labels(tensor).reshape(call.out.shape)
+    dims = varying(labels)
+    how = flow.splits.get(call.place, 'slots')
+    if len(dims) > 1 and how == 'slots':
+        for dim in dims[:-1]:
+            flow.tie(labels.narrow(dim, 0, 1).expand_as(labels), labels)
+    elif len(dims) > 1 and how == 'rows':
+        for dim in dims[1:]:
+            flow.tie(labels.narrow(dim, 0, 1).expand_as(labels), labels)
+    if how == 'pin':
+        flow.pin(labels, f'a size is written in Python: {call.place}')
+    return labels
+
+
+@rule(
+    aten.split,
+    aten.split_with_sizes,
+    aten.chunk,
+    aten.tensor_split,
+    aten.unsafe_split,
+    aten.unsafe_chunk,
+)
+def split(flow, call):
+    """Equal pieces stay equal: the same slot of each piece is one channel."""
+    pieces = moved(flow, call)
+    first = pieces[0]
+    dim = call['dim'] % first.ndim
+    if all(p.shape == first.shape for p in pieces) and dim in varying(first):
+        for piece in pieces[1:]:
+            flow.tie(first, piece)
+    return pieces
+
+
+@rule(aten.unbind)
+def unbind(flow, call):
+    """Every piece has its own channel, so none of them may be cut."""
+    labels = flow.labels(call['self'])
+    if call['dim'] % labels.ndim in varying(labels):
+        flow.pin(labels, f'{call.place} takes channels one by one')
+    return moved(flow, call)
+
+
+@rule(aten.constant_pad_nd)
+def pad(flow, call):
+    """Padding along channels adds positions that are no channel."""
+    labels, shape = flow.labels(call['self']), call.out.shape
+    before_after = call['pad']
+    around = [0] * len(before_after)
+    for pair in range(len(before_after) // 2):
+        dim = labels.ndim - 1 - pair
+        if dim in varying(labels):
+            around[2 * pair : 2 * pair + 2] = before_after[
+                2 * pair : 2 * pair + 2
+            ]
+        else:
+            # Spatial padding belongs to the channel that it surrounds.
+            longer = [-1] * labels.ndim
+            longer[dim] = shape[dim]
+            labels = labels.narrow(dim, 0, 1).expand(longer)
+    return aten.constant_pad_nd(labels, around) if any(around) else labels
+
+
+@rule(aten.pixel_shuffle, aten.pixel_unshuffle)
+def shuffle_pixels(flow, call):
+    """The maps that are woven into one channel live and die together."""
+    flow_out = moved(flow, call)
+    if call.key is aten.pixel_shuffle:
+        block = flow_out.reshape(*flow_out.shape[:-2], -1)
+        flow.tie(block[..., :1].expand_as(block), block)
+    return flow_out
+
+
+@rule(aten.channel_shuffle, aten.native_channel_shuffle)
+def shuffle_channels(flow, call):
+    vector = flow.vector(call['self'], 1)
+    slots = vector.view(call['groups'], -1)
+    flow.tie(slots[:1].expand_as(slots), slots)
+    return spread(slots.t().reshape(-1), call.out.shape, 1)
+
+
+@rule(aten.im2col)
+def unfold_patches(flow, call):
+    area = call['kernel_size'][0] * call['kernel_size'][1]
+    dim = call['self'].ndim - 3
+    vector = flow.vector(call['self'], dim).repeat_interleave(area)
+    return spread(vector, call.out.shape, dim)
+
+
+@rule(aten.index, aten.index_select, aten.gather, aten.take_along_dim)
+def pick(flow, call):
+    """Picks by data: along channels the picked positions are fixed."""
+    tensor = call['self']
+    labels = flow.labels(tensor)
+    dims = varying(labels)
+    indices = [call['index']] if 'index' in call.arguments else call['indices']
+    for index in indices:
+        if isinstance(index, Tensor) and flow.has_channels(index):
+            flow.pin(flow.labels(index), f'{call.place} uses it as an index')
+    if call.key is aten.index:
+        picked = _indexed_dims(indices)
+    else:
+        picked = [call['dim'] % tensor.ndim]
+    if any(d in dims for d in picked):
+        flow.pin(labels, f'{call.place} picks channels by data')
+        return None
+    if call.key is aten.index:
+        return aten.index(labels, indices)
+    return call.func(labels, call['dim'], call['index'])
+
+
+def _indexed_dims(indices) -> list[int]:
+    dims, dim = [], 0
+    for index in indices:
+        # A bool mask consumes as many dimensions as it has.
+        width = 1
+        if index is not None:
+            if index.dtype in (torch.bool, torch.uint8):
+                width = index.ndim
+            dims += range(dim, dim + width)
+        dim += width
+    return dims
+
+
+@rule(aten.copy_)
+def write(flow, call):
+    if flow.is_weight(call['src']):
+        return NotImplemented
+    return flow.labels(call['src']).expand(call['self'].shape)
+
+
+@rule(
+    aten.zeros_like,
+    aten.ones_like,
+    aten.empty_like,
+    aten.full_like,
+    aten.rand_like,
+    aten.randn_like,
+)
+def follow(flow, call):
+    """Made in the shape of its source, so it is cut with it."""
+    return flow.labels(call['self'])
+
+
+@rule(
+    aten.zero_,
+    aten.fill_,
+    aten.bernoulli_,
+    aten.uniform_,
+    aten.normal_,
+    aten.exponential_,
+)
+def overwrite(flow, call):
+    return flow.labels(call['self'])
+
+
+@rule(
+    aten.new_zeros,
+    aten.new_ones,
+    aten.new_empty,
+    aten.new_full,
+    aten.new_empty_strided,
+)
+def forget(flow, call):
+    """Sizes come from Python here: nothing is known, nothing is touched."""
+    return None
+
+
+@rule(
+    aten._local_scalar_dense,
+    aten.equal,
+    aten.nonzero,
+    aten.masked_select,
+    aten._assert_async,
+    aten.is_same_size,
+    aten._unique2,
+    aten.unique_dim,
+    aten.bincount,
+    aten.isin,
+    aten.one_hot,
+    aten.searchsorted,
+    aten.bucketize,
+)
+def end(flow, call):
+    """Channels turn into plain data."""
+    flow.pin_inputs(call, f'{call.place} turns channels into data')
+    return None

@@ -1,0 +1,66 @@
+"""Normalisations: their vectors live with the channels they scale."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from chex_mm.channels.flow import spread
+from chex_mm.channels.graph import Role
+from chex_mm.channels.rules.table import rule
+
+aten = torch.ops.aten
+VECTORS = (
+    ('weight', Role.SCALE),
+    ('bias', Role.SHIFT),
+    ('running_mean', Role.STATISTIC),
+    ('running_var', Role.STATISTIC),
+)
+
+
+@rule(
+    aten.native_batch_norm,
+    aten.cudnn_batch_norm,
+    aten.miopen_batch_norm,
+    aten._native_batch_norm_legit,
+    aten._native_batch_norm_legit_no_training,
+    aten._batch_norm_with_update,
+    aten._batch_norm_no_update,
+    aten._batch_norm_with_update_functional,
+)
+def batch_norm(flow, call):
+    channels = _tie_vectors(flow, call, flow.vector(call['input'], 1))
+    return (spread(channels, call.out[0].shape, 1),)
+
+
+@rule(aten.native_group_norm)
+def group_norm(flow, call):
+    """A norm group shares mean and variance: it lives and dies as one."""
+    channels = _tie_vectors(flow, call, flow.vector(call['input'], 1))
+    members = channels.view(call['group'], -1)
+    flow.tie(members[:, :1].expand_as(members), members)
+    return (spread(channels, call.out[0].shape, 1),)
+
+
+def _tie_vectors(flow, call, channels: Tensor) -> Tensor:
+    for name, role in VECTORS:
+        vector = call.arguments.get(name)
+        if isinstance(vector, Tensor):
+            labels = (
+                flow.axis(vector, 0, role)
+                if flow.is_named(vector)
+                else flow.labels(vector)
+            )
+            flow.tie(channels, labels, f'{call.place} has a fixed size')
+    return channels
+
+
+@rule(aten.native_layer_norm, aten._fused_rms_norm, aten.rms_norm)
+def layer_norm(flow, call):
+    """Mean and variance over channels change with every one cut."""
+    ndim = call['input'].ndim
+    dims = range(ndim - len(call['normalized_shape']), ndim)
+    if flow.is_constant(call['input'], dims):
+        return (flow.labels(call['input']),)
+    flow.pin_inputs(call, f'{call.place} normalises over channels')
+    return None

@@ -1,0 +1,72 @@
+"""Operators that work element by element: what meets is tied."""
+
+from __future__ import annotations
+
+import torch
+
+from chex_mm.channels.flow import Axes
+from chex_mm.channels.labels import aligned
+from chex_mm.channels.rules.table import rule
+
+aten = torch.ops.aten
+
+
+# Operators that torch 2.11 does not tag as pointwise although they are.
+@rule(
+    'pointwise',
+    aten.native_dropout,
+    aten.dropout,
+    aten.rrelu_with_noise,
+    aten.hardswish,
+    aten.hardswish_,
+    aten.leaky_relu,
+    aten.leaky_relu_,
+    aten._prelu_kernel,
+    aten.log_sigmoid_forward,
+)
+def tie(flow, call):
+    if len(call.inputs) == 1 and flow.is_weight(call.inputs[0]):
+        return Axes(flow.axes(call.inputs[0]))
+    labels = flow.labels(call.inputs[0])
+    for other in call.inputs[1:]:
+        other = flow.labels(other)
+        flow.tie(labels, other, f'it meets a fixed size at {call.place}')
+        labels = merged(labels, other)
+    outs = call.out if isinstance(call.out, (tuple, list)) else (call.out,)
+    if any(_is_smaller(out, labels) for out in outs):
+        return NotImplemented
+    return tuple(labels.expand(out.shape) for out in outs)
+
+
+def _is_smaller(out, labels) -> bool:
+    """`log_sigmoid_forward` returns an empty buffer beside its result."""
+    return out.numel() < labels.numel() and out.numel() > 0
+
+
+def merged(a, b):
+    """One label per element of the broadcast shape, `a`'s where it has one."""
+    shape = torch.broadcast_shapes(a.shape, b.shape)
+    a, b = aligned(a, b)
+    return torch.where(a != 0, a, b).expand(shape)
+
+
+@rule(
+    aten.mse_loss,
+    aten.smooth_l1_loss,
+    aten.huber_loss,
+    aten.binary_cross_entropy,
+)
+def loss(flow, call):
+    if call['reduction'] == 0:
+        return tie(flow, call)
+    flow.pin_inputs(call, f'{call.place} reduces over channels')
+    return None
+
+
+@rule(aten.glu)
+def gate(flow, call):
+    """The first half is gated by the second: same slot, same channel."""
+    labels = flow.labels(call['self'])
+    value, by = labels.chunk(2, call['dim'])
+    flow.tie(value, by)
+    return value

@@ -1,0 +1,193 @@
+"""Convolution, linear layers and matrix products: channels in, channels out.
+
+What is summed over is tied to the weight's in-dimension; the out-dimension
+makes new channels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from chex_mm.channels.flow import spread
+from chex_mm.channels.graph import Role
+from chex_mm.channels.rules.table import rule
+
+aten = torch.ops.aten
+
+
+@rule(aten.convolution, aten.convolution_overrideable)
+def convolve(flow, call):
+    return convolution(
+        flow,
+        call,
+        call['input'],
+        call['weight'],
+        call['bias'],
+        groups=call['groups'],
+        transposed=call['transposed'],
+    )
+
+
+def convolution(
+    flow, call, x, weight, bias, groups: int, transposed: bool = False
+):  # noqa: PLR0913  (the operands of a convolution)
+    """Labels of any convolution; weight is (out, in / groups, *kernel).
+
+    Transposed ones have (in, out / groups, *kernel).
+    """
+    x_dim = x.ndim - (weight.ndim - 2) - 1  # 0 for an unbatched input
+    entering = flow.vector(x, x_dim)
+    if transposed:
+        leaving = _transposed(flow, entering, weight, groups)
+    else:
+        leaving = _forward(flow, entering, weight, groups)
+    if bias is not None:
+        flow.tie(flow.axis(bias, 0, Role.BIAS), leaving)
+    rows, columns = _pair(flow, weight, transposed)
+    kernel = weight[0, 0].numel()
+    positions = (x if transposed else call.out).numel()
+    positions //= x.shape[x_dim] if transposed else len(leaving)
+    flow.count(call, positions * kernel, rows, columns)
+    return spread(leaving, call.out.shape, x_dim)
+
+
+def _pair(flow, weight: Tensor, transposed: bool) -> tuple[Tensor, Tensor]:
+    out, into = (1, 0) if transposed else (0, 1)
+    return (
+        flow.axis(weight, out, Role.ROW),
+        flow.axis(weight, into, Role.COLUMN),
+    )
+
+
+def _forward(flow, entering: Tensor, weight: Tensor, groups: int) -> Tensor:
+    rows_per_group = weight.shape[0] // groups
+    columns = flow.axis(weight, 1, Role.COLUMN)
+    # A grouped weight cut down to one column keeps that column's label.
+    if groups > 1 and len(columns) == 1 and not columns.any():
+        rows = flow.axis(weight, 0, Role.FILTER)
+        flow.tie(entering.repeat_interleave(rows_per_group), rows)
+        return rows
+    rows = flow.axis(weight, 0, Role.ROW)
+    flow.tie(entering, columns.repeat(groups))
+    _tie_slots(flow, rows, groups)
+    return rows
+
+
+def _transposed(flow, entering: Tensor, weight: Tensor, groups: int) -> Tensor:
+    depthwise = groups > 1 and weight.shape[0] == groups
+    into = flow.axis(weight, 0, Role.FILTER if depthwise else Role.COLUMN)
+    flow.tie(entering, into)
+    if depthwise and weight.shape[1] == 1:
+        return into
+    _tie_slots(flow, into, groups)
+    return flow.axis(weight, 1, Role.ROW).repeat(groups)
+
+
+def _tie_slots(flow, vector: Tensor, groups: int) -> None:
+    """The same slot of every group, so that the groups stay equal."""
+    if groups > 1:
+        slots = vector.view(groups, -1)
+        flow.tie(slots[:1].expand_as(slots), slots)
+
+
+@rule(aten.linear)
+def linear(flow, call):
+    return _linear(flow, call, call['input'], call['weight'], call['bias'])
+
+
+@rule(aten.addmm)
+def linear_with_bias(flow, call):
+    if not flow.is_weight(call['mat2']):
+        return NotImplemented
+    return _linear(
+        flow, call, call['mat1'], call['mat2'], call['self'], transposed=True
+    )
+
+
+@rule(aten.mm)
+def linear_or_product(flow, call):
+    if flow.is_weight(call['mat2']):
+        return _linear(
+            flow, call, call['self'], call['mat2'], None, transposed=True
+        )
+    return _product(flow, call, call['self'], call['mat2'])
+
+
+@rule(aten.bmm)
+def batched_product(flow, call):
+    return _product(flow, call, call['self'], call['mat2'])
+
+
+def _linear(flow, call, x, weight, bias, transposed: bool = False):  # noqa: PLR0913
+    """x (..., in), weight (out, in), or (in, out) when `transposed`."""
+    rows, columns = _pair(flow, weight, transposed)
+    flow.count(call, x.numel() // x.shape[-1], rows, columns)
+    others = range(x.ndim - 1)
+    if not flow.is_constant(x, others):
+        # Positions carry the channels: the layer mixes within a channel.
+        return _mixed_within(flow, call, x, rows, columns, bias)
+    flow.tie(
+        flow.vector(x, x.ndim - 1),
+        columns,
+        f'it meets a fixed size at {call.place}',
+    )
+    if bias is not None:
+        flow.tie(flow.axis(bias, 0, Role.BIAS), rows)
+    return spread(rows, call.out.shape, call.out.ndim - 1)
+
+
+def _mixed_within(flow, call, x, rows, columns, bias):  # noqa: PLR0913
+    reason = f'{call.place} mixes positions within a channel'
+    flow.pin(rows, reason)
+    flow.pin(columns, reason)
+    if bias is not None:
+        flow.pin(flow.axis(bias, 0, Role.BIAS), reason)
+    if not flow.is_constant(x, (x.ndim - 1,)):
+        flow.pin(flow.labels(x), reason)
+        return None
+    return flow.labels(x)[..., :1].expand(call.out.shape)
+
+
+def _product(flow, call, a, b):
+    """Activation times activation, (..., n, k) by (..., k, m).
+
+    Summing over channels is pinned even where they match: code scales such
+    products by the number of channels (attention), which a cut changes.
+    """
+    for tensor, dim in ((a, a.ndim - 1), (b, b.ndim - 2)):
+        if not flow.is_constant(tensor, (dim,)):
+            flow.pin(
+                flow.labels(tensor), f'{call.place} contracts over channels'
+            )
+    n, k, m = a.shape[-2], a.shape[-1], b.shape[-1]
+    flow.count(
+        call,
+        a.numel() // max(n * k, 1) * n,
+        torch.zeros(m, dtype=torch.long),
+        torch.zeros(k, dtype=torch.long),
+    )
+    rows = flow.labels(a)[..., :1].expand(call.out.shape)
+    columns = flow.labels(b)[..., :1, :].expand(call.out.shape)
+    if not flow.is_constant(a, (a.ndim - 2,)):
+        flow.pin(columns, f'{call.place} has channels on both sides')
+        return rows
+    flow.pin(rows, f'{call.place} contracts over channels')
+    return columns
+
+
+@rule(
+    aten.baddbmm,
+    aten._scaled_dot_product_flash_attention_for_cpu,
+    aten._scaled_dot_product_flash_attention,
+    aten._scaled_dot_product_efficient_attention,
+    aten._scaled_dot_product_attention_math,
+    aten._native_multi_head_attention,
+    aten.cdist,
+    aten._cdist_forward,
+    aten._euclidean_dist,
+)
+def contract(flow, call):
+    """Heads and their scale are counted in Python, so nothing may go."""
+    flow.pin_inputs(call, f'{call.place} contracts over channels')
+    return None

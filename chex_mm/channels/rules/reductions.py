@@ -1,0 +1,87 @@
+"""Reductions and orderings: within a channel they pass, across they pin."""
+
+from __future__ import annotations
+
+import torch
+
+from chex_mm.channels.rules.table import rule
+
+aten = torch.ops.aten
+
+
+def _dims(call) -> list[int]:
+    ndim = call.inputs[0].ndim
+    dims = call.arguments.get('dim')
+    if dims is None or dims == []:
+        return list(range(ndim))
+    dims = [dims] if isinstance(dims, int) else dims
+    return [d % ndim for d in dims] if ndim else []
+
+
+@rule(
+    aten.mean,
+    aten.sum,
+    aten.amax,
+    aten.amin,
+    aten.aminmax,
+    aten.var,
+    aten.var_mean,
+    aten.std,
+    aten.std_mean,
+    aten.norm,
+    aten.linalg_vector_norm,
+    aten.logsumexp,
+    aten.prod,
+    aten.any,
+    aten.all,
+    aten.argmax,
+    aten.argmin,
+    aten.median,
+    aten.max,
+    aten.min,
+    aten.max.dim,
+    aten.min.dim,
+    aten.median.dim,
+)
+def reduce(flow, call):
+    dims = _dims(call)
+    if not flow.is_constant(call.inputs[0], dims):
+        flow.pin_inputs(call, f'{call.place} reduces over channels')
+        return None
+    labels = flow.labels(call.inputs[0])
+    for dim in dims:
+        labels = labels.narrow(dim, 0, 1)
+    outs = call.out if isinstance(call.out, (tuple, list)) else (call.out,)
+    if outs[0].ndim != labels.ndim:
+        for dim in sorted(dims, reverse=True):
+            labels = labels.squeeze(dim)
+    return (labels,) * len(outs)
+
+
+@rule(
+    aten._softmax,
+    aten._log_softmax,
+    aten.softmax,
+    aten.log_softmax,
+    aten.cumsum,
+    aten.cumprod,
+    aten.logcumsumexp,
+    aten.sort,
+    aten.argsort,
+    aten.topk,
+    aten.kthvalue,
+)
+def order(flow, call):
+    x = call['self']
+    dim = call.arguments.get('dim')
+    dim = (x.ndim - 1 if dim is None else dim) % max(x.ndim, 1)
+    if x.ndim and not flow.is_constant(x, (dim,)):
+        flow.pin_inputs(call, f'{call.place} compares channels')
+        return None
+    labels = flow.labels(x)
+    if x.ndim:
+        labels = labels.narrow(dim, 0, min(1, x.shape[dim]))
+    outs = call.out if isinstance(call.out, (tuple, list)) else (call.out,)
+    if outs[0].ndim < labels.ndim:
+        labels = labels.squeeze(dim)
+    return tuple(labels.expand(out.shape) for out in outs)

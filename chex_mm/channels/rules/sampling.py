@@ -1,0 +1,66 @@
+"""Pooling, resizing and padding in space: every channel on its own."""
+
+from __future__ import annotations
+
+import torch
+
+from chex_mm.channels.flow import spread
+from chex_mm.channels.rules.table import rule
+
+aten = torch.ops.aten
+SPATIAL_DIMS = {
+    1: (
+        aten.avg_pool1d,
+        aten.adaptive_avg_pool1d,
+        aten.upsample_nearest1d,
+        aten._upsample_nearest_exact1d,
+        aten.upsample_linear1d,
+        aten.reflection_pad1d,
+        aten.replication_pad1d,
+    ),
+    2: (
+        aten.max_pool2d,
+        aten.max_pool2d_with_indices,
+        aten.avg_pool2d,
+        aten._adaptive_avg_pool2d,
+        aten.adaptive_avg_pool2d,
+        aten.adaptive_max_pool2d,
+        aten.fractional_max_pool2d,
+        aten.upsample_nearest2d,
+        aten._upsample_nearest_exact2d,
+        aten.upsample_bilinear2d,
+        aten._upsample_bilinear2d_aa,
+        aten.upsample_bicubic2d,
+        aten.reflection_pad2d,
+        aten.replication_pad2d,
+    ),
+    3: (
+        aten.max_pool3d_with_indices,
+        aten.avg_pool3d,
+        aten._adaptive_avg_pool3d,
+        aten.adaptive_max_pool3d,
+        aten.upsample_nearest3d,
+        aten._upsample_nearest_exact3d,
+        aten.upsample_trilinear3d,
+        aten.reflection_pad3d,
+        aten.replication_pad3d,
+    ),
+}
+_DIMS_OF = {op: dims for dims, ops in SPATIAL_DIMS.items() for op in ops}
+
+
+@rule(*_DIMS_OF)
+def resample(flow, call):
+    x = call.inputs[0]
+    dim = x.ndim - _DIMS_OF[call.key] - 1
+    vector = flow.vector(x, dim)
+    outs = call.out if isinstance(call.out, (tuple, list)) else (call.out,)
+    return tuple(spread(vector, out.shape, dim) for out in outs)
+
+
+@rule(aten.grid_sampler_2d, aten.grid_sampler_3d, aten.grid_sampler)
+def sample(flow, call):
+    """Where to sample is data; what is sampled keeps its channels."""
+    if flow.has_channels(call['grid']):
+        flow.pin(flow.labels(call['grid']), f'{call.place} samples there')
+    return spread(flow.vector(call['input'], 1), call.out.shape, 1)

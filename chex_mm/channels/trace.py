@@ -1,0 +1,160 @@
+"""Runs a copy of a model and collects the facts about its channels.
+
+The model, its buffers and all random states are left as they were.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from chex_mm.channels.facts import Facts, build_graph
+from chex_mm.channels.flow import Flow
+from chex_mm.channels.graph import ChannelGraph
+from chex_mm.channels.opaque import watched_functions
+from chex_mm.channels.rules import RULES
+from chex_mm.errors import ChexError
+
+Run = Callable[[nn.Module], Any]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """How to run a model.
+
+    Attributes:
+        cost: The pass whose multiply-adds count: inference.
+        also: Further passes (training losses, post-processing) that couple
+            channels but do not cost.
+        rules: Operator to rule.
+    """
+
+    cost: Run
+    also: tuple[Run, ...] = ()
+    rules: Any = None
+
+    @classmethod
+    def of(cls, inputs, also: Sequence[Run] = (), rules=None) -> Runs:
+        """From a tuple of forward arguments or a callable `run(model)`."""
+        if isinstance(inputs, Tensor):
+            inputs = (inputs,)
+        if not callable(inputs):
+            arguments = tuple(inputs)
+            return cls(lambda model: model(*arguments), tuple(also), rules)
+        return cls(inputs, tuple(also), rules)
+
+
+class RunFailed(ChexError):
+    """The model itself raised while it was being traced.
+
+    Attributes:
+        flow: What was known about channels at that moment.
+        path: (name, positional arguments) of the modules that were running,
+            outermost first.
+    """
+
+    def __init__(self, flow: Flow, path: list[tuple[str, tuple]], error):
+        super().__init__(
+            f'{path[-1][0] if path and path[-1][0] else "The model"} failed '
+            f'while its channels were traced: {type(error).__name__}: {error}'
+        )
+        self.flow = flow
+        self.path = path
+
+
+def named_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name, shared ones once."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def trace(model: nn.Module, runs: Runs, splits: dict[str, str]) -> Facts:
+    """The facts about a model, from running a copy of it."""
+    copied = copy.deepcopy(model)
+    facts = Facts()
+    rules = RULES if runs.rules is None else runs.rules
+    follow(copied, runs, Flow(named_tensors(copied), facts, rules, splits))
+    return facts
+
+
+def follow(model: nn.Module, runs: Runs, flow: Flow) -> None:
+    """Runs `model` in every way under `flow`, and leaves hooks on it.
+
+    Raises:
+        RunFailed: From whatever the model raised.
+    """
+    path = _follow_modules(model, flow)
+    for number, run in enumerate((runs.cost, *runs.also)):
+        flow.is_counting = number == 0
+        try:
+            with kept_random_state(), torch.no_grad():
+                with flow, watched_functions(flow):
+                    out = run(model)
+            for tensor in tensors_in(out):
+                if flow.has_channels(tensor):
+                    flow.pin(flow.labels(tensor), 'it leaves the model')
+        except Exception as error:
+            raise RunFailed(flow, path, error) from error
+
+
+def _follow_modules(model: nn.Module, flow: Flow) -> list[tuple[str, tuple]]:
+    """Keeps `flow.module` up to date; returns the stack of modules."""
+    stack: list[tuple[str, tuple]] = []
+
+    def enter(name):
+        def hook(module, args):
+            stack.append((name, args))
+            flow.module = name
+
+        return hook
+
+    def leave(module, args, out):
+        stack.pop()
+        flow.module = stack[-1][0] if stack else ''
+
+    for name, module in model.named_modules():
+        module.register_forward_pre_hook(enter(name))
+        module.register_forward_hook(leave)
+    return stack
+
+
+@contextmanager
+def kept_random_state():
+    """Random states of torch, numpy and Python are as before afterwards."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)
+            random.setstate(python_state)
+
+
+def tensors_in(value, seen: set[int] | None = None) -> list[Tensor]:
+    """All tensors in nested containers and plain objects."""
+    seen = set() if seen is None else seen
+    if isinstance(value, Tensor):
+        return [value]
+    if id(value) in seen or isinstance(value, nn.Module):
+        return []
+    seen.add(id(value))
+    if isinstance(value, dict):
+        parts = list(value.values())
+    elif isinstance(value, (list, tuple, set)):
+        parts = list(value)
+    else:
+        parts = list(getattr(value, '__dict__', {}).values())
+    return [tensor for part in parts for tensor in tensors_in(part, seen)]
+
+
+def graph_of(model: nn.Module, facts: Facts) -> ChannelGraph:
+    """The channel graph that follows from the facts about `model`."""
+    shapes = {n: tuple(t.shape) for n, t in named_tensors(model).items()}
+    return build_graph(facts, shapes, dict(model.named_parameters()))

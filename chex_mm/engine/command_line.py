@@ -1,0 +1,207 @@
+"""What the command lines of `tools/` share, from arguments to a Runner.
+
+A mistake of the person who typed the command is a `CommandError`, which
+`run_command` reports in one line.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.model import is_model_wrapper
+from mmengine.registry import RUNNERS, init_default_scope
+from mmengine.runner import CheckpointLoader, Runner
+from torch import nn
+
+from chex_mm.errors import ChexError
+
+
+class CommandError(ValueError):
+    """A wrong argument on the command line."""
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Runs `main`; what is wrong goes to stderr in one line, status 2."""
+    try:
+        main()
+    except (CommandError, ChexError) as error:
+        sys.stderr.write(f'error: {error}\n')
+        raise SystemExit(2) from None
+
+
+def add_run_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments that training and testing share."""
+    parser.add_argument(
+        'config', help='a config file, or PACKAGE::PATH of an installed one'
+    )
+    parser.add_argument(
+        '--work-dir', help='where logs go (default: work_dirs/<config name>)'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override config entries, e.g. train_dataloader.batch_size=4',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes of a distributed run',
+    )
+    # torch.distributed.launch passes either spelling.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def load_config(name: str, overrides: dict | None = None) -> Config:
+    """Reads a complete config.
+
+    Args:
+        name: A path, or `mmdet::retinanet/retinanet_r50_fpn_1x_coco.py` for
+            a config that came with an installed package.
+        overrides: Dotted keys and their values, as of `--cfg-options`.
+
+    Raises:
+        CommandError: There is no such config, or it describes no model.
+    """
+    path = _packaged_config(name) if '::' in name else Path(name)
+    if not path.is_file():
+        raise CommandError(f'there is no config file {name!r}.')
+    try:
+        config = Config.fromfile(path)
+    except (OSError, SyntaxError) as error:
+        raise CommandError(f'{name} cannot be read: {error}') from error
+    try:
+        config.merge_from_dict(overrides or {})
+    except (KeyError, TypeError) as error:
+        raise CommandError(f'--cfg-options: {error}') from error
+    if 'model' not in config:
+        raise CommandError(
+            f'{name} has no `model`; is it a part that others take as _base_?'
+        )
+    return config
+
+
+def _packaged_config(name: str) -> Path:
+    """Where an installed package keeps a config; never installs anything."""
+    package, _, inner = name.partition('::')
+    spec = find_spec(package) if package.isidentifier() else None
+    if spec is None or spec.origin is None:
+        raise CommandError(
+            f'{name!r} asks for a config of the package {package!r}, which '
+            'is not installed.'
+        )
+    configs = Path(spec.origin).parent / '.mim' / 'configs'
+    path = configs / inner
+    if not path.is_file():
+        known = [str(p.relative_to(configs)) for p in configs.rglob('*.py')]
+        near = get_close_matches(inner, known, n=1)
+        hint = f' Did you mean {package}::{near[0]}?' if near else ''
+        raise CommandError(f'{package} has no config {inner!r}.{hint}')
+    return path
+
+
+def use_scope(config: Config) -> None:
+    """Makes the registries build from the package the config is written for.
+
+    Raises:
+        CommandError: That package is not installed.
+    """
+    scope = config.get('default_scope') or 'mmengine'
+    if find_spec(scope) is None:
+        raise CommandError(
+            f'the config has default_scope={scope!r}, and there is no '
+            'package of that name; install it.'
+        )
+    init_default_scope(scope)
+
+
+def prepare_config(arguments: Namespace) -> Config:
+    """The config that the arguments of `add_run_arguments` ask for."""
+    # mmengine's own launcher reads the rank from the environment only.
+    os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
+    config = load_config(arguments.config, arguments.cfg_options)
+    config.launcher = arguments.launcher
+    default = os.path.join('work_dirs', Path(arguments.config).stem)
+    config.work_dir = (
+        arguments.work_dir or config.get('work_dir', None) or default
+    )
+    use_scope(config)
+    return config
+
+
+def find_checkpoint(name: str) -> str:
+    """`name` itself if it is a file or an address, refused otherwise."""
+    if '://' not in name and not os.path.isfile(name):
+        raise CommandError(f'there is no checkpoint file {name!r}.')
+    return name
+
+
+def build_runner(config: Config) -> Runner:
+    """The Runner of a config, of its own `runner_type` if it has one."""
+    if config.launcher == 'pytorch' and not torch.cuda.is_available():
+        _start_processes_on_cpu(config)
+    if 'runner_type' in config:
+        return RUNNERS.build(config)
+    return Runner.from_cfg(config)
+
+
+def _start_processes_on_cpu(config: Config) -> None:
+    """Does what mmengine's launcher cannot do without a CUDA device."""
+    torch.distributed.init_process_group('gloo')
+    config.setdefault(
+        'model_wrapper_cfg',
+        dict(
+            type='MMDistributedDataParallel',
+            find_unused_parameters=config.get('find_unused_parameters', False),
+        ),
+    )
+
+
+def check_weights(model: nn.Module, checkpoint: str) -> None:
+    """Loads `checkpoint` into `model` and refuses one that does not fill it.
+
+    mmengine only warns about tensors that are absent or of another shape,
+    and goes on to evaluate a half-initialised model.
+    """
+    try:
+        loaded = CheckpointLoader.load_checkpoint(
+            checkpoint, map_location='cpu'
+        )
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        reason = str(error).partition('\n')[0]
+        raise CommandError(
+            f'{checkpoint} is not a readable checkpoint: {reason}'
+        ) from error
+    model = model.module if is_model_wrapper(model) else model
+    try:
+        result = model.load_state_dict(
+            loaded.get('state_dict', loaded), strict=False
+        )
+    except RuntimeError as error:
+        raise CommandError(_misfit(checkpoint, error)) from error
+    if result.missing_keys:
+        raise CommandError(
+            f'{checkpoint} lacks {len(result.missing_keys)} tensors of the '
+            f'model, {result.missing_keys[0]!r} first; is it a checkpoint of '
+            'another config?'
+        )
+
+
+def _misfit(checkpoint: str, error: RuntimeError) -> str:
+    """One line out of torch's list of size mismatches."""
+    first = str(error).splitlines()[1].strip()
+    return (
+        f'{checkpoint} does not fit the model: {first} Is it a checkpoint of '
+        'another config?'
+    )

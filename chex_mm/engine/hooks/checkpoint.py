@@ -1,0 +1,166 @@
+"""What exploration adds to a checkpoint: plain python and tensors only.
+
+A checkpoint knows its channel graph, so that it can be cut without tracing
+again and refuses a model that it was not taken from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+
+import torch
+from torch import nn
+
+from ...channels.graph import (
+    ChannelGraph,
+    ChannelGroup,
+    Extent,
+    Role,
+    Slice,
+    Work,
+)
+
+SHOWN = 5  # differences that an error lists
+
+
+def graph_state(graph: ChannelGraph) -> dict:
+    """`graph` as plain python and tensors; operators without a rule left out.
+
+    `graph_from_state` is the way back.
+    """
+    return dict(
+        groups=[
+            dict(
+                name=group.name,
+                size=group.size,
+                pinned=group.pinned,
+                slices=[
+                    (s.tensor, s.dim, s.role.value, s.index)
+                    for s in group.slices
+                ],
+            )
+            for group in graph.groups.values()
+        ],
+        shapes={name: tuple(shape) for name, shape in graph.shapes.items()},
+        parameters=sorted(graph.parameters),
+        extents=[
+            (tensor, dim, *_extent_state(extent))
+            for (tensor, dim), extent in graph.extents.items()
+        ],
+        work=[
+            (
+                work.module,
+                work.op,
+                work.each,
+                _extent_state(work.rows),
+                _extent_state(work.columns),
+            )
+            for work in graph.work
+        ],
+    )
+
+
+def graph_from_state(state: Mapping) -> ChannelGraph:
+    """The graph that `graph_state` packed."""
+    groups = (
+        ChannelGroup(
+            name=group['name'],
+            size=group['size'],
+            slices=tuple(
+                Slice(tensor, dim, Role(role), index.cpu())
+                for tensor, dim, role, index in group['slices']
+            ),
+            pinned=group['pinned'],
+        )
+        for group in state['groups']
+    )
+    return ChannelGraph(
+        groups={group.name: group for group in groups},
+        shapes=dict(state['shapes']),
+        parameters=frozenset(state['parameters']),
+        extents={
+            (tensor, dim): Extent(*extent)
+            for tensor, dim, *extent in state['extents']
+        },
+        work=tuple(
+            Work(module, op, each, Extent(*rows), Extent(*columns))
+            for module, op, each, rows, columns in state['work']
+        ),
+    )
+
+
+def check_shapes(state: Mapping, model: nn.Module) -> None:
+    """Refuses a checkpoint whose tensors do not fit `model`.
+
+    Raises:
+        ValueError: Names the tensors and says what to do.
+    """
+    here = {
+        name: tuple(tensor.shape)
+        for name, tensor in [
+            *model.named_parameters(),
+            *model.named_buffers(),
+        ]
+    }
+    saved = state['graph']['shapes']
+    _refuse(
+        f'{name} is {_shape(saved.get(name))} in the checkpoint and '
+        f'{_shape(here.get(name))} in the model'
+        for name in dict.fromkeys([*saved, *here])
+        if not name.rpartition('.')[2].startswith('chex_mask/')
+        and saved.get(name) != here.get(name)
+    )
+
+
+def check_groups(state: Mapping, graph: ChannelGraph) -> None:
+    """Refuses a checkpoint with other channel groups than `graph`.
+
+    Raises:
+        ValueError: Names the groups and says what to do.
+    """
+    saved = graph_from_state(state['graph']).groups
+    _refuse(
+        f'the channels of {name} are coupled otherwise'
+        for name in dict.fromkeys([*saved, *graph.groups])
+        if not _is_same(saved.get(name), graph.groups.get(name))
+    )
+
+
+def _extent_state(extent: Extent) -> tuple[int, dict]:
+    return extent.fixed, dict(extent.per_channel)
+
+
+def _shape(shape: tuple | None) -> str:
+    return 'missing' if shape is None else str(tuple(shape))
+
+
+def _is_same(one: ChannelGroup | None, other: ChannelGroup | None) -> bool:
+    if one is None or other is None:
+        return False
+    return (
+        one.size == other.size
+        and (one.pinned is None) == (other.pinned is None)
+        and len(one.slices) == len(other.slices)
+        and all(
+            (a.tensor, a.dim) == (b.tensor, b.dim)
+            and torch.equal(a.index.cpu(), b.index.cpu())
+            for a, b in zip(one.slices, other.slices)
+        )
+    )
+
+
+def _refuse(differences) -> None:
+    differences = iter(differences)
+    shown = list(islice(differences, SHOWN))
+    if not shown:
+        return
+    rest = len(list(differences))
+    raise ValueError(
+        'The checkpoint was taken from another model: '
+        + '; '.join(shown)
+        + (f'; and {rest} more' if rest else '')
+        + '. Resume with the config that wrote it (checkpoint["meta"]["cfg"])'
+        ', or start anew from its weights with load_from=... and '
+        'resume=False.'
+    )

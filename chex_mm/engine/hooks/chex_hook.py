@@ -1,0 +1,305 @@
+"""Exploration inside mmengine's training loop.
+
+After every optimizer step the model and its averaged copy are the same
+sub-model; every checkpoint holds all that a resumed run needs.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import Union
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import EMAHook, Hook
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
+from mmengine.registry import HOOKS
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ...channels.graph import ChannelGraph
+from ...explore.budget import Budget
+from ...explore.explorer import ChannelExplorer
+from ...explore.scope import select_groups
+from ..models.masked_backbone import marked_scopes, write_masks
+from ..randomness import random_state, set_random_state
+from ..tracing import trace_detector, training_batch
+from . import recipe, report
+from .checkpoint import check_groups, check_shapes, graph_state
+from .replicas import check_replicas, shared_plan
+from .resume import (
+    RewoundIterator,
+    bare_model,
+    pending_gradients,
+    set_gradients,
+)
+from .schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Settings(Schedule):
+    """What `CHEXHook` takes beside its budget.
+
+    Attributes:
+        regrow: `initial`, the share of each group that regrows at first,
+            and optionally `policy`, a key of `REGROWTHS`.
+        scope: Patterns of module paths to explore; default: what
+            `MaskedBackbone` built, else all that is not pinned.
+        exclude: Patterns to leave at full width.
+        divisor: Widths are multiples of it where possible.
+        floor: Least share of each group; default: half of the uniform one.
+        execution: 'masked': full shapes, inactive channels zero.
+        norm_init: Where explored norm layers start in training from
+            scratch; None leaves them alone.
+        seed: Decides every random draw; default: the runner's.
+        strict: Refuse a model with operators that have no rule.
+    """
+
+    regrow: dict = field(default_factory=lambda: dict(initial=0.3))
+    scope: Union[list, None] = None
+    exclude: Union[list, None] = None
+    divisor: int = 8
+    floor: Union[float, None] = None
+    execution: str = 'masked'
+    norm_init: Union[float, None] = 0.5
+    seed: Union[int, None] = None
+    strict: bool = False
+
+
+@HOOKS.register_module()
+class CHEXHook(Hook):
+    """Prunes and regrows channels during an ordinary training run.
+
+    Args:
+        budget: What the final sub-model may cost, as
+            `dict(type='flops', keep=0.5)`; see `Budget`.
+        **settings: See `Settings` and `Schedule`.
+    """
+
+    priority = 55  # after EMAHook, before LoggerHook and CheckpointHook
+
+    def __init__(self, budget: dict, **settings):
+        self.budget = Budget(**budget)
+        self.settings = Settings(**settings)
+        self.explorer: ChannelExplorer | None = None
+        self.schedule: tuple[int, ...] = ()
+        self._copies: tuple[nn.Module, ...] = ()
+        self._saved: dict | None = None  # of the checkpoint to resume
+        self._random: dict | None = None  # while validation runs
+
+    def before_train(self, runner: Runner) -> None:
+        """Traces the model and makes, or resumes, the sub-model."""
+        _check_runner(runner)
+        self._copies = _averaged_copies(runner, self)
+        self.schedule = self.settings.iterations(
+            runner.max_iters, _epoch_length(runner)
+        )
+        model = bare_model(runner)
+        graph = trace_detector(
+            model, training_batch(runner), self.settings.strict
+        )
+        self._prepare_norms(runner, model, graph)
+        self.explorer = ChannelExplorer(
+            model,
+            graph,
+            self.budget,
+            total_steps=len(self.schedule),
+            scope=self._scope(model),
+            **self._explorer_settings(runner),
+        )
+        if self._saved is not None:
+            self._resume(runner, model)
+        check_replicas(self.explorer)
+        self._enforce()
+        self._write_masks()
+        runner.logger.info(report.start_summary(self.explorer, self.schedule))
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Gives a resumed epoch-based run its random states back."""
+        if self._saved is None:
+            return
+        state, self._saved = self._saved['random'], None
+        if not is_main_process():
+            return  # a checkpoint knows the states of rank 0 only
+        if hasattr(runner.train_loop, 'dataloader_iterator'):
+            runner.train_loop.dataloader_iterator = RewoundIterator(
+                runner.train_loop, state
+            )
+        else:
+            set_random_state(state)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
+    ) -> None:
+        """Keeps the sub-model after an optimizer step, changes it if due."""
+        if not runner.optim_wrapper.should_update():
+            return
+        self._enforce()
+        due = bisect_right(self.schedule, runner.iter + 1)
+        if self.explorer.steps_done < due:
+            self._step(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        """Says what the run ends with."""
+        runner.logger.info(report.end_summary(self.explorer))
+
+    def before_val(self, runner: Runner) -> None:
+        """Remembers the random states: validation must not change a run."""
+        self._random = random_state()
+
+    def after_val(self, runner: Runner) -> None:
+        """Goes on as if validation had drawn nothing."""
+        set_random_state(self._random)
+        self._random = None
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Adds the state of the exploration."""
+        if self.explorer is None:
+            return
+        model = bare_model(runner)
+        checkpoint['chex'] = dict(
+            explorer=self.explorer.state_dict(),
+            graph=graph_state(self.explorer.graph),
+            schedule=list(self.schedule),
+            random=self._random or random_state(),
+            gradients=pending_gradients(model, runner.optim_wrapper),
+        )
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Takes the state of the exploration, if this run is to resume it."""
+        if not runner._resume:
+            return
+        if 'chex' not in checkpoint:
+            raise ValueError(
+                'The checkpoint to resume has no exploration state '
+                "('chex'): it was not written by a run with CHEXHook. Write "
+                'load_from=... and resume=False to start exploring from its '
+                'weights.'
+            )
+        check_shapes(checkpoint['chex'], bare_model(runner))
+        self._saved = checkpoint['chex']
+
+    def _prepare_norms(
+        self, runner: Runner, model: nn.Module, graph: ChannelGraph
+    ) -> None:
+        """Checks the norm recipe and starts norms from scratch with it."""
+        names = select_groups(graph, self._scope(model), self.settings.exclude)
+        groups = [graph.groups[name] for name in names]
+        model.train()  # as the loop does next: norm_eval shows only then
+        recipe.check_trainable(model, groups)
+        for warning in recipe.recipe_warnings(
+            model, groups, runner.optim_wrapper.optimizer
+        ):
+            runner.logger.warning(f'CHEX: {warning}')
+        if self.settings.norm_init is not None and not runner._has_loaded:
+            count = recipe.init_norms(model, groups, self.settings.norm_init)
+            runner.logger.info(
+                f'CHEX starts {count} explored norm layers at '
+                f'{self.settings.norm_init} (norm_init).'
+            )
+
+    def _scope(self, model: nn.Module) -> tuple[str, ...] | None:
+        return self.settings.scope or marked_scopes(model) or None
+
+    def _explorer_settings(self, runner: Runner) -> dict:
+        regrow = dict(self.settings.regrow)
+        seed = self.settings.seed
+        settings = dict(
+            regrow=regrow.pop('initial', 0.3),
+            seed=(runner.seed or 0) if seed is None else seed,
+            exclude=self.settings.exclude,
+            divisor=self.settings.divisor,
+            floor=self.settings.floor,
+            execution=self.settings.execution,
+        )
+        if 'policy' in regrow:
+            settings['regrowth'] = regrow.pop('policy')
+        if regrow:
+            raise ValueError(
+                f'CHEXHook(regrow=...) has no {", ".join(regrow)}; it takes '
+                "'initial' and 'policy'."
+            )
+        return settings
+
+    def _resume(self, runner: Runner, model: nn.Module) -> None:
+        check_groups(self._saved, self.explorer.graph)
+        saved = tuple(self._saved['schedule'])
+        if saved != self.schedule:
+            raise ValueError(
+                'The run to resume explores after iterations '
+                f'{_range(saved)}, this one after {_range(self.schedule)}. '
+                'Resume with the same length, batch size and CHEXHook '
+                'settings, or start anew with load_from=... and '
+                'resume=False.'
+            )
+        self.explorer.load_state_dict(self._saved['explorer'])
+        set_gradients(model, self._saved['gradients'])
+
+    def _step(self, runner: Runner) -> None:
+        start = time.perf_counter()
+        plan = shared_plan(self.explorer)
+        done = self.explorer.apply(
+            plan, runner.optim_wrapper.optimizer, self._copies
+        )
+        check_replicas(self.explorer)
+        self._write_masks()
+        report.report_step(
+            runner, self.explorer, plan, done, time.perf_counter() - start
+        )
+
+    def _enforce(self) -> None:
+        self.explorer.enforce()
+        for copy in self._copies:
+            self.explorer.enforce(copy)
+
+    def _write_masks(self) -> None:
+        for model in (self.explorer.model, *self._copies):
+            write_masks(model, self.explorer.keep)
+
+
+def _check_runner(runner: Runner) -> None:
+    """Refuses what splits parameters or has several optimizers."""
+    wrapper = runner.optim_wrapper
+    if not isinstance(wrapper, OptimWrapper):
+        raise ValueError(
+            f'CHEXHook needs one optimizer, this run has a '
+            f'{type(wrapper).__name__}. Write optim_wrapper = '
+            "dict(type='OptimWrapper', optimizer=dict(...))."
+        )
+    if is_model_wrapper(runner.model) and not isinstance(
+        runner.model, DistributedDataParallel
+    ):
+        raise ValueError(
+            f'CHEXHook cannot explore a model in a '
+            f'{type(runner.model).__name__}, which splits its parameters. '
+            "Write model_wrapper_cfg = dict(type='MMDistributedDataParallel')"
+            ' or leave it out.'
+        )
+
+
+def _averaged_copies(runner: Runner, hook: Hook) -> tuple[nn.Module, ...]:
+    """The averaged models of hooks that must run before this one."""
+    copies = []
+    for position, other in enumerate(runner.hooks):
+        if isinstance(other, EMAHook):
+            if position > runner.hooks.index(hook):
+                raise ValueError(
+                    f'{type(other).__name__} runs after CHEXHook and would '
+                    'average channels that are inactive. Write '
+                    f"dict(type='{type(other).__name__}', ..., priority=49)."
+                )
+            copies.append(other.ema_model.module)
+    return tuple(copies)
+
+
+def _epoch_length(runner: Runner) -> int | None:
+    if isinstance(runner.train_loop, EpochBasedTrainLoop):
+        return len(runner.train_dataloader)
+    return None
+
+
+def _range(schedule: tuple[int, ...]) -> str:
+    return f'{schedule[0]} to {schedule[-1]} ({len(schedule)} steps)'

@@ -1,0 +1,66 @@
+"""One exploration on several ranks: the first decides, all do the same.
+
+Every rank checks that all hold identical masks whenever they change.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import torch
+from mmengine.dist import all_gather, broadcast, get_rank, get_world_size
+
+from ...errors import ChexError
+from ...explore.explorer import ChannelExplorer
+from ...explore.plan import Plan
+
+
+def shared_plan(explorer: ChannelExplorer) -> Plan:
+    """The plan of rank 0, on every rank."""
+    if get_world_size() == 1:
+        return explorer.plan()
+    sizes = [len(mask) for mask in explorer.keep.values()]
+    head = torch.empty(2, dtype=torch.float64)
+    masks = torch.empty(2 * sum(sizes), dtype=torch.uint8)
+    if get_rank() == 0:
+        plan = explorer.plan()
+        head = torch.tensor([plan.step, plan.regrow_factor]).double()
+        masks = torch.cat(
+            [
+                part[name]
+                for part in (plan.retained, plan.keep)
+                for name in explorer.keep
+            ]
+        ).byte()
+    broadcast(head)
+    broadcast(masks)
+    parts = masks.bool().split(sizes * 2)
+    return Plan(
+        int(head[0]),
+        float(head[1]),
+        retained=dict(zip(explorer.keep, parts)),
+        keep=dict(zip(explorer.keep, parts[len(sizes) :])),
+    )
+
+
+def check_replicas(explorer: ChannelExplorer) -> None:
+    """Refuses to go on when ranks hold different masks.
+
+    Raises:
+        ChexError: Names the ranks that differ from the first.
+    """
+    if get_world_size() == 1:
+        return
+    digest = 0
+    for name, mask in explorer.keep.items():
+        digest = zlib.crc32(name.encode(), digest)
+        digest = zlib.crc32(mask.byte().cpu().numpy().tobytes(), digest)
+    digests = [int(each) for each in all_gather(torch.tensor([digest]))]
+    differ = [r for r, each in enumerate(digests) if each != digests[0]]
+    if differ:
+        raise ChexError(
+            f'After step {explorer.steps_done} the ranks '
+            f'{", ".join(map(str, differ))} have other active channels than '
+            'rank 0. Start all ranks with the same code, config, data and '
+            'checkpoint.'
+        )

@@ -1,0 +1,1 @@
+"""Wrappers and models that configs name."""

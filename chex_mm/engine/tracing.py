@@ -1,0 +1,224 @@
+"""A real batch, and the ways through a model that its channels take.
+
+Tracing a model here leaves no trace: the model, its buffers, the data
+loader, the data set and all random states are as they were before.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper, revert_sync_batchnorm
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+import chex_mm
+
+from ..channels.graph import ChannelGraph
+from ..errors import ChexError
+from .models.masked_backbone import drop_masks
+from .randomness import kept_random_state
+
+Batch = Any  # what a data loader's collate function returns
+SAMPLES = 2  # a batch norm in training needs more than one
+
+
+def training_batch(source: Union[Runner, DataLoader, dict]) -> Batch:
+    """A batch of two training samples through the stock pipeline.
+
+    Args:
+        source: A runner, its data loader, or the config of one.
+    """
+    with kept_random_state():
+        if isinstance(source, Runner):
+            source = source.train_dataloader
+        if not isinstance(source, DataLoader):
+            source = Runner.build_dataloader(source, seed=0)
+        dataset = _apart(source.dataset)
+        samples = [dataset[i % len(dataset)] for i in range(SAMPLES)]
+        return source.collate_fn(samples)
+
+
+def generated_batch(
+    model: nn.Module, shape: tuple[int, int, int] = (3, 320, 320)
+) -> Batch:
+    """A batch of noise with boxes (and masks) that an mmdet model can read."""
+    from mmdet.testing import demo_mm_inputs
+
+    classes = [
+        module.num_classes
+        for module in model.modules()
+        if isinstance(getattr(module, 'num_classes', None), int)
+    ]
+    with kept_random_state():
+        batch = demo_mm_inputs(
+            batch_size=SAMPLES,
+            image_shapes=[shape] * SAMPLES,
+            with_mask=_reads(model, 'pad_mask', 'with_mask'),
+            with_semantic=_reads(model, 'pad_seg', 'with_semantic'),
+        )
+    for sample in batch['data_samples']:
+        sample.gt_instances.labels %= min(classes, default=1)
+    return batch
+
+
+@dataclass(frozen=True)
+class Path:
+    """One way through a model: `path(model)` runs it on data of its own."""
+
+    mode: str
+    data: Batch
+
+    def __call__(self, model: nn.Module) -> Any:
+        """What the model's forward returns in this mode."""
+        model.train(self.mode == 'loss')
+        data = copy.deepcopy(self.data)
+        if isinstance(data, dict):
+            return model(**data, mode=self.mode)
+        return model(*data, mode=self.mode)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The ways through a model that `trace_channels` follows.
+
+    Attributes:
+        cost: What one image costs at inference.
+        also: What couples channels but is not counted.
+        skipped: Mode to the reason why the model has no such path.
+    """
+
+    cost: Callable
+    also: tuple[Callable, ...] = ()
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def run_paths(model: nn.Module, batch: Batch) -> Paths:
+    """The paths that `model` implements, each on preprocessed data.
+
+    The cost is that of the first of `tensor`, `predict` and `loss`. Runs
+    each path once, so pass a copy.
+
+    Raises:
+        ChexError: A path fails, or there is none.
+    """
+    found, skipped = [], {}
+    for mode in ('tensor', 'predict', 'loss'):
+        path = Path(mode, _preprocessed(model, batch, mode))
+        reason = _missing(path, model)
+        if reason:
+            skipped[mode] = reason
+        else:
+            found.append(path)
+    if not found:
+        raise ChexError(
+            f'{type(model).__name__} cannot be traced: '
+            + '; '.join(f'{mode}: {why}' for mode, why in skipped.items())
+            + ". Its forward(inputs, data_samples, mode) must support 'tensor'"
+            ", 'predict' or 'loss'."
+        )
+    return Paths(found[0], tuple(found[1:]), skipped)
+
+
+def trace_detector(
+    model: nn.Module, batch: Batch, strict: bool = False
+) -> ChannelGraph:
+    """The channels of any mmengine model, coupled by all of its paths.
+
+    Args:
+        model: A BaseModel, wrapped for distributed training or not.
+        batch: What its data loader gives, before the data preprocessor.
+        strict: Raise on operators without a rule.
+    """
+    twin = copy.deepcopy(model.module if is_model_wrapper(model) else model)
+    if any(type(m).__name__ == 'SyncBatchNorm' for m in twin.modules()):
+        twin = revert_sync_batchnorm(twin)  # same channels, no other process
+    drop_masks(twin)
+    with kept_random_state():
+        paths = run_paths(twin, batch)
+        for mode, reason in paths.skipped.items():
+            print_log(
+                f'CHEX does not trace the {mode!r} path: {reason}.',
+                logger='current',
+                level=logging.WARNING,
+            )
+        return chex_mm.trace_channels(
+            twin, paths.cost, also=paths.also, strict=strict
+        )
+
+
+def _apart(dataset: Any) -> Any:
+    """A data set with pipelines of its own (they may keep a cache).
+
+    Annotations are shared.
+    """
+    dataset = copy.copy(dataset)
+    if hasattr(dataset, 'pipeline'):
+        dataset.pipeline = copy.deepcopy(dataset.pipeline)
+    if hasattr(dataset, 'dataset'):
+        dataset.dataset = _apart(dataset.dataset)
+    if hasattr(dataset, 'datasets'):
+        dataset.datasets = [_apart(each) for each in dataset.datasets]
+    return dataset
+
+
+def _preprocessed(model: nn.Module, batch: Batch, mode: str) -> Batch:
+    batch = copy.deepcopy(batch)
+    if mode != 'loss':
+        batch = _complete(_first_sample(batch))
+    preprocess = copy.deepcopy(model.data_preprocessor)
+    return preprocess(batch, mode == 'loss')
+
+
+def _first_sample(batch: Batch) -> Batch:
+    if isinstance(batch, dict):
+        return {
+            key: _first_sample(value) if isinstance(value, dict) else value[:1]
+            for key, value in batch.items()
+        }
+    return [value[:1] for value in batch]
+
+
+def _complete(batch: Batch) -> Batch:
+    """Adds what `predict` scales boxes back by and training leaves out."""
+    samples = batch.get('data_samples', ()) if isinstance(batch, dict) else ()
+    for sample in samples:
+        shape = getattr(sample, 'img_shape', None)
+        if shape is not None:
+            rest = dict(scale_factor=(1.0, 1.0), ori_shape=shape)
+            sample.set_metainfo({**rest, **sample.metainfo})
+    return batch
+
+
+def _missing(path: Path, model: nn.Module) -> str | None:
+    """Why `model` does not implement `path`, or None if it does."""
+    try:
+        with torch.no_grad():
+            output = path(model)
+    except NotImplementedError as error:
+        return (
+            f'not implemented ({error})' if str(error) else 'not implemented'
+        )
+    except Exception as error:
+        raise ChexError(
+            f'{type(model).__name__} fails in its {path.mode!r} path, which '
+            f'CHEX must trace: {type(error).__name__}: {error}. Run '
+            f"model(**data, mode='{path.mode}') on the first {SAMPLES} "
+            'training samples to see it alone.'
+        ) from error
+    return 'it returns None' if output is None else None
+
+
+def _reads(model: nn.Module, *flags: str) -> bool:
+    return any(
+        getattr(module, flag, False) is True
+        for module in model.modules()
+        for flag in flags
+    )

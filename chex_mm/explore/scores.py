@@ -1,0 +1,78 @@
+"""How much each channel counts when the budget is shared out over groups.
+
+Scores of different groups are on one scale; inactive channels score 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from ..channels.graph import ChannelGroup, Role
+from .tables import look_up, register
+from .weights import channel_norms, channel_weights
+
+Groups = Mapping[str, ChannelGroup]
+Tensors = Mapping[str, Tensor]
+
+# Each function returns a float64 vector per group from the model's tensors,
+# the explored groups and the masks of what is active.
+SCORES: dict[str, Callable[[Tensors, Groups, Tensors], dict]] = {}
+
+
+def score(key: str) -> Callable:
+    """Registers an allocation score under the name that settings use."""
+    return register(SCORES, key)
+
+
+def channel_scores(
+    key: str, tensors: Tensors, groups: Groups, keep: Tensors
+) -> dict[str, Tensor]:
+    """The score `key` of every channel; 0 where it is inactive."""
+    scores = look_up(SCORES, key, 'score')(tensors, groups, keep)
+    return {
+        name: torch.where(keep[name], values, 0.0)
+        for name, values in scores.items()
+    }
+
+
+@score('scale')
+def scale(
+    tensors: Tensors, groups: Groups, keep: Tensors
+) -> dict[str, Tensor]:
+    """The largest |gamma| of a channel; without a norm, a virtual one.
+
+    The largest, not the mean: the last norm of a residual block often
+    starts at 0, and a mean would prune every residual stream at once.
+    """
+    scores = {
+        name: _largest_scale(tensors, group)
+        for name, group in groups.items()
+        if group.with_role(Role.SCALE)
+    }
+    active = [values[keep[name]] for name, values in scores.items()]
+    level = torch.cat(active).mean() if active else 1.0
+    for name in groups.keys() - scores.keys():
+        norms = channel_norms(tensors, groups[name])
+        scores[name] = level * _relative(norms, keep[name])
+    return {name: scores[name] for name in groups}
+
+
+def _largest_scale(tensors: Tensors, group: ChannelGroup) -> Tensor:
+    return torch.stack(
+        [
+            channel_weights(tensors[piece.tensor], piece)
+            .double()
+            .abs()
+            .mean((1, 2))
+            .cpu()
+            for piece in group.with_role(Role.SCALE)
+        ]
+    ).amax(0)
+
+
+def _relative(norms: Tensor, keep: Tensor) -> Tensor:
+    rms = norms[keep].square().mean().sqrt()
+    return norms / rms if rms > 0 else torch.ones_like(norms)

@@ -1,0 +1,64 @@
+"""The choices of an exploration, checked once.
+
+Frozen: what a run was started with is what its saved state says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .regrowth import REGROWTHS
+from .scores import SCORES
+from .tables import look_up
+
+
+@dataclass(frozen=True)
+class ExplorerSettings:
+    """How to explore.
+
+    Attributes:
+        regrow: Initial regrow factor, a share of each group.
+        seed: Decides every random draw.
+        execution: 'masked': full shapes, inactive channels zero.
+        scope: Patterns of module paths to explore; None: all that is free.
+        exclude: Patterns to leave at full width.
+        divisor: Active positions are multiples of it where possible.
+        floor: Least share of each group; None: half of the uniform share.
+        score: A key of `SCORES`.
+        regrowth: A key of `REGROWTHS`.
+    """
+
+    regrow: float = 0.3
+    seed: int = 0
+    execution: str = 'masked'
+    scope: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] | None = None
+    divisor: int = 1
+    floor: float | None = None
+    score: str = 'scale'
+    regrowth: str = 'importance'
+
+    def __post_init__(self):
+        for name in ('scope', 'exclude'):
+            value = getattr(self, name)
+            value = (value,) if isinstance(value, str) else value
+            object.__setattr__(self, name, value and tuple(value))
+        look_up(SCORES, self.score, 'score')
+        look_up(REGROWTHS, self.regrowth, 'regrowth policy')
+        if self.execution != 'masked':
+            raise ValueError(
+                f'execution={self.execution!r} is not available yet; write '
+                "execution='masked'."
+            )
+        for name in ('regrow', 'floor'):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share <= 1:
+                raise ValueError(
+                    f'{name}={share} is not a share of a channel group; '
+                    'write a number between 0 and 1.'
+                )
+        if self.divisor < 1:
+            raise ValueError(
+                f'divisor={self.divisor} must be a whole number of at least '
+                '1, such as 8.'
+            )

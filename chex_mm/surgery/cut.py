@@ -1,0 +1,175 @@
+"""Takes channels out of a model: as zeros, or physically.
+
+Both ways give the same outputs. A narrow model's parameters and buffers are
+the same objects as before with fewer channels in them, so optimizers, hooks
+and wrappers keep their hold on them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from chex_mm.channels.graph import ChannelGraph
+from chex_mm.surgery.modules import check_owner, fitting_attributes
+
+Masks = Mapping[str, Tensor]
+
+
+@dataclass(eq=False)
+class _Cut:
+    """One tensor, all its names, and which positions stay in it."""
+
+    tensor: Tensor
+    names: list[str]
+    kept: dict[int, Tensor] = field(default_factory=dict)  # dim: bool mask
+
+    def drop(self, dim: int, positions: Tensor) -> None:
+        """Takes `positions` of dimension `dim` away."""
+        size = self.tensor.shape[dim]
+        mask = self.kept.setdefault(dim, torch.ones(size, dtype=torch.bool))
+        mask[positions] = False
+
+    def narrow(self, tensor: Tensor) -> Tensor:
+        """What stays of `tensor`, of the same layout as the cut one."""
+        for dim, mask in self.kept.items():
+            positions = mask.nonzero().flatten().to(tensor.device)
+            tensor = tensor.index_select(dim, positions)
+        return tensor
+
+
+@torch.no_grad()
+def mask_channels(model: nn.Module, graph: ChannelGraph, keep: Masks) -> None:
+    """Zeros every slice of the inactive channels, in place at full shape.
+
+    Args:
+        model: The traced model, or a copy of it.
+        graph: Its channels.
+        keep: Bool mask of the active channels per group; groups left out
+            keep all.
+    """
+    tensors = _checked_tensors(model, graph, keep)
+    for name, dim, positions in _inactive(graph, keep):
+        tensor = tensors[name]
+        tensor.index_fill_(dim, positions.to(tensor.device), 0)
+
+
+def cut_channels(model: nn.Module, graph: ChannelGraph, keep: Masks) -> None:
+    """Removes the inactive channels in place, from gradients too.
+
+    Takes what `mask_channels` takes. Every parameter and buffer stays the
+    same object; module attributes follow.
+    """
+    cuts = _plan(model, graph, keep)
+    for cut in cuts:
+        _shrink(cut)
+    _fit_owners(model, cuts)
+
+
+def slim(model: nn.Module, graph: ChannelGraph, keep: Masks) -> nn.Module:
+    """A copy of `model` without the inactive channels, same outputs.
+
+    Takes what `mask_channels` takes. Only what stays is copied, and no
+    gradients.
+    """
+    cuts = _plan(model, graph, keep)
+    narrow = copy.deepcopy(model, {id(c.tensor): _copy(c) for c in cuts})
+    _fit_owners(narrow, cuts)
+    return narrow
+
+
+def all_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers under every name that they have."""
+    return {
+        **dict(model.named_parameters(remove_duplicate=False)),
+        **dict(model.named_buffers(remove_duplicate=False)),
+    }
+
+
+def _checked_tensors(
+    model: nn.Module, graph: ChannelGraph, keep: Masks
+) -> dict[str, Tensor]:
+    """`all_tensors` of a model that `graph` and `keep` fit."""
+    graph.check_keep(keep)
+    tensors = all_tensors(model)
+    for name, shape in graph.shapes.items():
+        if name not in tensors:
+            raise ValueError(
+                f'The channel graph has {name!r}, the model does not. Trace '
+                'this model: graph = chex_mm.trace_channels(model, inputs)'
+            )
+        found = tuple(tensors[name].shape)
+        if found != tuple(shape):
+            raise ValueError(
+                f'{name!r} has shape {found} in the model and '
+                f'{tuple(shape)} in the channel graph. Pass the model as it '
+                'was traced, or trace this one: '
+                'graph = chex_mm.trace_channels(model, inputs)'
+            )
+    return tensors
+
+
+def _inactive(
+    graph: ChannelGraph, keep: Masks
+) -> Iterator[tuple[str, int, Tensor]]:
+    """Tensor name, dimension and positions of all that is inactive."""
+    for name, mask in keep.items():
+        if not mask.all():
+            for each in graph.groups[name].slices:
+                yield each.tensor, each.dim, each.positions(~mask.cpu())
+
+
+def _plan(model: nn.Module, graph: ChannelGraph, keep: Masks) -> list[_Cut]:
+    """One cut per tensor, however many names and groups it has."""
+    tensors = _checked_tensors(model, graph, keep)
+    names: dict[int, list[str]] = {}
+    for name, tensor in tensors.items():
+        names.setdefault(id(tensor), []).append(name)
+    cuts: dict[int, _Cut] = {}
+    for name, dim, positions in _inactive(graph, keep):
+        key = id(tensors[name])
+        cut = cuts.setdefault(key, _Cut(tensors[name], names[key]))
+        cut.drop(dim, positions)
+    for cut in cuts.values():
+        sizes = [cut.tensor.shape[dim] for dim in cut.kept]
+        for name in cut.names:
+            path, _, tensor = name.rpartition('.')
+            check_owner(model.get_submodule(path), path, tensor, sizes)
+    return list(cuts.values())
+
+
+def _shrink(cut: _Cut) -> None:
+    """Cuts the tensor and its gradient; both keep their identity."""
+    tensor, grad = cut.tensor, cut.tensor.grad
+    tensor.grad = None  # its shape would not fit
+    data = cut.narrow(tensor.data)
+    # While the last loss is alive, so is autograd's gradient accumulator, and
+    # it insists on the old shape. Only a change of type makes torch drop it.
+    other = torch.float32 if data.dtype == torch.float64 else torch.float64
+    tensor.data = data.new_empty(0, dtype=other)
+    tensor.data = data
+    if grad is not None:
+        grad.data = cut.narrow(grad.data)
+        tensor.grad = grad
+
+
+def _copy(cut: _Cut) -> Tensor:
+    """A narrow copy of the tensor, of the same type."""
+    tensor = cut.tensor
+    data = cut.narrow(tensor.detach())
+    if isinstance(tensor, nn.Parameter):
+        return type(tensor)(data, tensor.requires_grad)
+    return data
+
+
+def _fit_owners(model: nn.Module, cuts: list[_Cut]) -> None:
+    """Makes the attributes of all modules that own a cut tensor fit."""
+    owners = {name.rpartition('.')[0] for cut in cuts for name in cut.names}
+    for path in owners:
+        module = model.get_submodule(path)
+        for name, size in fitting_attributes(module).items():
+            setattr(module, name, size)

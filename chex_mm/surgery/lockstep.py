@@ -1,0 +1,205 @@
+"""Makes one model take the discrete decisions of another.
+
+Detectors decide on floats (top-k, thresholds, NMS), and rounding flips what
+is nearly equal. `Record` notes what every operator of one run decided,
+`Follow` hands it out in a second run of the same operators.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+# Operators that decide although they return floats.
+STEPS = frozenset(
+    getattr(torch.ops.aten, name)
+    for name in (
+        'eq_ ne_ lt_ le_ gt_ ge_ round round_ floor floor_ ceil ceil_ trunc '
+        'trunc_ sign sign_'
+    ).split()
+)
+# Results that belong together: topk, sort, max...
+CHOSEN = ['values', 'indices']
+# What follows data or chance, whatever goes in: kernels of extensions write
+# through pointers, where nothing sees it, and then select with the result.
+DATA_DEPENDENT = torch.Tag.dynamic_output_shape
+RANDOM = torch.Tag.nondeterministic_seeded
+
+
+@dataclass(eq=False)
+class Decision:
+    """One operator call with a discrete result.
+
+    Attributes:
+        op: The operator.
+        shapes: Shapes of all tensors that went in.
+        floats: The floating ones of them, as they went in.
+        outputs: Flat results; None in place of those that decide nothing.
+    """
+
+    op: Any
+    shapes: list[torch.Size]
+    floats: list[Tensor]
+    outputs: list[Any]
+
+    def is_like(self, other: Decision) -> bool:
+        """Whether both decide on the same things, not on cut channels."""
+        return self.shapes == other.shapes and (
+            DATA_DEPENDENT in self.op.tags
+            or all(
+                getattr(mine, 'shape', None) == getattr(theirs, 'shape', None)
+                for mine, theirs in zip(self.outputs, other.outputs)
+            )
+        )
+
+    def is_equal(self, other: Decision) -> bool:
+        """Whether both decided the same."""
+        return all(
+            torch.equal(mine, theirs)
+            if torch.is_tensor(mine)
+            else mine == theirs
+            for mine, theirs in zip(self.outputs, other.outputs)
+        )
+
+
+class _Decisions(TorchDispatchMode):
+    """Runs every operator and hands its decision, if any, to `decided`."""
+
+    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        given = _tensors((args, kwargs))
+        floats = [t for t in given if t.is_floating_point()]
+        if op._schema.is_mutable:
+            floats = [t.clone() for t in floats]
+        shapes = [t.shape for t in given]
+        result = op(*args, **kwargs)
+        if not (floats or DATA_DEPENDENT in op.tags or RANDOM in op.tags):
+            return result
+        outputs = [_discrete(op, leaf) for leaf in tree_flatten(result)[0]]
+        if all(leaf is None for leaf in outputs):
+            return result
+        decision = Decision(op, shapes, floats, outputs)
+        return self.decided(decision, args, kwargs, result)
+
+
+class Record(_Decisions):
+    """Notes every decision."""
+
+    def __init__(self):
+        super().__init__()
+        self.decisions: list[Decision] = []
+
+    def decided(self, decision, args, kwargs, result):
+        """Keeps a copy."""
+        decision.floats = [t.clone() for t in decision.floats]
+        decision.outputs = [
+            leaf.clone() if torch.is_tensor(leaf) else leaf
+            for leaf in decision.outputs
+        ]
+        self.decisions.append(decision)
+        return result
+
+
+class Follow(_Decisions):
+    """Hands out recorded decisions as long as the operators are the same.
+
+    Attributes:
+        shared: Decisions handed out.
+        flipped: Those that the model had taken differently.
+        apart: Largest relative gap of what was decided on.
+        lost_at: First decision at which the operators differ, or None.
+    """
+
+    def __init__(self, decisions: list[Decision]):
+        super().__init__()
+        self.ahead = decisions[::-1]
+        self.total = len(decisions)
+        self.shared = self.flipped = 0
+        self.apart = 0.0
+        self.lost_at: str | None = None
+
+    def __exit__(self, *error):
+        if self.ahead:
+            self._lose('the end')
+        return super().__exit__(*error)
+
+    def decided(self, decision, args, kwargs, result):
+        """The recorded decision in place of the own one."""
+        if not self.ahead or self.ahead[-1].op is not decision.op:
+            self._lose(decision.op)
+        if self.lost_at:
+            return result
+        recorded = self.ahead.pop()
+        if not recorded.is_like(decision):
+            return result
+        self._count(recorded, decision)
+        own, structure = tree_flatten(result)
+        forced = [
+            mine if noted is None else noted
+            for mine, noted in zip(own, recorded.outputs)
+        ]
+        if [r.name for r in decision.op._schema.returns] == CHOSEN:
+            forced[0] = _gather(decision.op, args, kwargs, forced[1])
+        if not decision.op._schema.is_mutable:
+            return tree_unflatten(forced, structure)
+        for mine, value in zip(own, forced):
+            mine.copy_(value)  # the caller holds this very tensor
+        return result
+
+    def _count(self, recorded: Decision, own: Decision) -> None:
+        gaps = map(gap, recorded.floats, own.floats)
+        self.apart = max(self.apart, *(relative for _, relative in gaps), 0.0)
+        self.shared += 1
+        self.flipped += not recorded.is_equal(own)
+
+    def _lose(self, found: Any) -> None:
+        expected = self.ahead[-1].op if self.ahead else 'the end'
+        self.lost_at = self.lost_at or (
+            f'decision {self.total - len(self.ahead)}: {expected} in the '
+            f'first run, {found} in the second'
+        )
+
+
+def gap(a: Tensor, b: Tensor) -> tuple[float, float]:
+    """Largest |a - b|, and the same over max |a|; NaN makes it infinite."""
+    a, b = a.double(), b.double()
+    apart = (a - b).abs().masked_fill(a == b, 0)  # equal infinities too
+    if not apart.any():
+        return 0.0, 0.0
+    largest = float(apart.nan_to_num(nan=math.inf, posinf=math.inf).max())
+    scale = float(a.nan_to_num(0, 0, 0).abs().max())
+    return largest, largest / scale if scale else math.inf
+
+
+def _tensors(nest: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_flatten(nest)[0] if torch.is_tensor(leaf)]
+
+
+def _discrete(op: Any, leaf: Any) -> Any:
+    """The result if it is a decision, else None."""
+    if torch.is_tensor(leaf) and (
+        leaf.is_floating_point() or leaf.is_complex()
+    ):
+        return leaf if op.overloadpacket in STEPS else None
+    return None if isinstance(leaf, float) else leaf
+
+
+def _gather(op: Any, args: tuple, kwargs: dict, indices: Tensor) -> Tensor:
+    """What topk, sort, max... would return as values at `indices`."""
+    given = {
+        each.name: kwargs.get(each.name, each.default_value)
+        for each in op._schema.arguments
+    }
+    given.update(zip(given, args))
+    source, dim = given['self'], given.get('dim')
+    if dim is None:  # of the whole tensor
+        return source.flatten()[indices]
+    if indices.dim() == source.dim():
+        return source.gather(dim, indices)
+    return source.gather(dim, indices.unsqueeze(dim)).squeeze(dim)

@@ -1,0 +1,198 @@
+"""A run killed anywhere and resumed is, bit for bit, the run not killed."""
+
+import re
+
+import pytest
+import torch
+from mmengine.hooks import EMAHook
+from .toy_runs import build, chex, differences, everything, hook_of, loader
+
+
+def checkpoint(work_dir, number, by_epoch):
+    return str(work_dir / f'{"epoch" if by_epoch else "iter"}_{number}.pth')
+
+
+def resumed(work_dir, path, **changes):
+    runner = build(work_dir / 'resumed', load_from=path, resume=True, **changes)
+    runner.train()
+    return runner
+
+
+def check_resumes(work_dir, numbers, **changes):
+    whole = build(work_dir, **changes)
+    whole.train()
+    expected = everything(whole)
+    by_epoch = changes.get('by_epoch', False)
+    for number in numbers:
+        path = checkpoint(work_dir, number, by_epoch)
+        state = everything(resumed(work_dir, path, **changes))
+        assert differences(state, expected) == [], f'resumed from {path}'
+    return whole
+
+
+def test_iteration_loop_resumes_bit_for_bit(tmp_path):
+    whole = check_resumes(tmp_path, [1, 4, 7, 10, 13, 16, 17, 23])
+    assert hook_of(whole).schedule == (4, 8, 13, 17)
+
+
+def test_epoch_loop_resumes_bit_for_bit(tmp_path):
+    check_resumes(tmp_path, [1, 2, 3], by_epoch=True)
+
+
+def test_gradients_that_wait_for_an_accumulation_are_resumed(tmp_path):
+    optimizer = dict(
+        type='OptimWrapper',
+        accumulative_counts=3,
+        optimizer=dict(type='AdamW', lr=1e-2),
+        paramwise_cfg=dict(norm_decay_mult=0),
+    )
+    check_resumes(tmp_path, [4, 5, 6, 13], optim_wrapper=optimizer)
+
+
+@pytest.mark.parametrize('update_buffers', [False, True])
+def test_averaged_copy_is_resumed(tmp_path, update_buffers):
+    average = dict(
+        type='EMAHook', momentum=0.1, update_buffers=update_buffers
+    )
+    whole = check_resumes(tmp_path, [3, 8, 10, 15], hooks=[average])
+    ema = next(h for h in whole.hooks if isinstance(h, EMAHook))
+    assert not torch.equal(
+        ema.ema_model.module.head.weight, whole.model.head.weight
+    )
+
+
+def test_masked_backbone_is_resumed_with_its_average(tmp_path):
+    check_resumes(
+        tmp_path,
+        [5, 13],
+        model=dict(
+            type='ToyNet',
+            backbone=dict(
+                type='MaskedBackbone', backbone=dict(type='ToyBackbone')
+            ),
+        ),
+        custom_hooks=[
+            dict(type='EMAHook', update_buffers=True),
+            chex(budget=dict(type='channels', keep=0.6)),
+        ],
+    )
+
+
+def test_best_checkpoint_resumes_as_if_validation_had_drawn_nothing(tmp_path):
+    hooks = dict(
+        checkpoint=dict(
+            type='CheckpointHook',
+            interval=99,
+            by_epoch=False,
+            save_best='accuracy',
+        )
+    )
+    whole = build(tmp_path, default_hooks=hooks)
+    whole.train()
+    best = next(tmp_path.glob('best_accuracy_iter_*.pth'))
+    again = resumed(tmp_path, str(best), default_hooks=hooks)
+    assert differences(everything(again), everything(whole)) == []
+
+
+def test_validation_does_not_change_the_run(tmp_path):
+    with_validation = build(tmp_path / 'with')
+    with_validation.train()
+    without = build(
+        tmp_path / 'without',
+        val_dataloader=None,
+        val_cfg=None,
+        val_evaluator=None,
+    )
+    without.train()
+    assert (
+        differences(everything(with_validation), everything(without)) == []
+    )
+
+
+def test_every_checkpoint_loads_with_weights_only(tmp_path):
+    build(tmp_path, hooks=[dict(type='EMAHook')]).train()
+    loaded = torch.load(tmp_path / 'iter_5.pth', weights_only=True)
+    assert set(loaded['chex']) == {
+        'explorer',
+        'graph',
+        'schedule',
+        'random',
+        'gradients',
+    }
+
+
+def test_a_checkpoint_without_exploration_is_not_resumed(tmp_path):
+    build(tmp_path, custom_hooks=[]).train()
+    path = checkpoint(tmp_path, 5, by_epoch=False)
+    with pytest.raises(ValueError, match=re.escape("('chex')")) as error:
+        resumed(tmp_path, path)
+    assert 'load_from=... and resume=False' in str(error.value)
+
+
+def test_load_from_starts_anew_from_the_weights(tmp_path):
+    build(tmp_path).train()
+    path = checkpoint(tmp_path, 24, by_epoch=False)
+    runner = build(tmp_path / 'anew', load_from=path)
+    runner.call_hook('before_run')
+    runner.train_loop, runner.optim_wrapper = (
+        runner.build_train_loop(runner.train_loop),
+        runner.build_optim_wrapper(runner.optim_wrapper),
+    )
+    runner.load_or_resume()
+    before = {k: v.clone() for k, v in runner.model.state_dict().items()}
+    hook_of(runner).before_train(runner)
+    explorer = hook_of(runner).explorer
+    assert explorer.steps_done == 0
+    weights = runner.model.backbone.stem[1].weight
+    active = explorer.keep['backbone.stem.0']
+    # norm_init is for training from scratch only
+    assert torch.equal(
+        weights[active], before['backbone.stem.1.weight'][active]
+    )
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    build(tmp_path).train()
+    path = checkpoint(tmp_path, 5, by_epoch=False)
+    state = torch.load(path, weights_only=True)
+    state['chex']['graph']['shapes']['head.weight'] = (7, 16)
+    torch.save(state, path)
+    with pytest.raises(ValueError, match='another model') as error:
+        resumed(tmp_path, path)
+    assert (
+        'head.weight is (7, 16) in the checkpoint and (3, 16) in the model'
+        in str(error.value)
+    )
+
+
+def test_a_checkpoint_of_other_channel_groups_is_refused(tmp_path):
+    build(tmp_path).train()
+    path = checkpoint(tmp_path, 5, by_epoch=False)
+    state = torch.load(path, weights_only=True)
+    groups = state['chex']['graph']['groups']
+    group = next(g for g in groups if g['name'] == 'neck.0')
+    group['slices'] = group['slices'][1:]
+    torch.save(state, path)
+    with pytest.raises(
+        ValueError, match='the channels of neck.0 are coupled otherwise'
+    ):
+        resumed(tmp_path, path)
+
+
+def test_a_run_of_another_length_is_refused(tmp_path):
+    build(tmp_path).train()
+    path = checkpoint(tmp_path, 5, by_epoch=False)
+    with pytest.raises(ValueError, match='4 to 17') as error:
+        resumed(
+            tmp_path, path, train_cfg=dict(by_epoch=False, max_iters=48)
+        )
+    assert '9 to 35 (4 steps)' in str(error.value)
+
+
+def test_data_loader_config_gives_the_same_batches_after_resuming(tmp_path):
+    whole = build(tmp_path, train_dataloader=loader('InfiniteSampler'))
+    whole.train()
+    path = checkpoint(tmp_path, 9, by_epoch=False)
+    again = resumed(tmp_path, path)
+    reads = whole.train_dataloader.dataset.reads
+    assert again.train_dataloader.dataset.reads == reads

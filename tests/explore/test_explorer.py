@@ -1,0 +1,443 @@
+"""The exploration as a whole, on toy networks with hand-built graphs."""
+
+import copy
+import io
+
+import pytest
+import torch
+from torch import nn
+
+from chex_mm.errors import ChexError
+from chex_mm.explore import (
+    BUDGETS,
+    REGROWTHS,
+    SCORES,
+    Budget,
+    ChannelExplorer,
+    ExplorerSettings,
+    uniform_counts,
+)
+
+from .hand_built import Chain, Residual, bit_equal
+
+TOYS = {'chain': lambda: Chain(16, 24), 'residual': lambda: Residual(16, 16)}
+
+
+def explorer_of(model, budget=None, total_steps=5, **settings):
+    return ChannelExplorer(
+        model,
+        model.graph(),
+        budget or Budget('flops', 0.5),
+        total_steps,
+        **settings,
+    )
+
+
+def sgd(model):
+    return torch.optim.SGD(
+        model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4
+    )
+
+
+def train(explorer, optimizer, seed, iterations=3):
+    """A few iterations on labels that depend on the image."""
+    generator = torch.Generator().manual_seed(seed)
+    model = explorer.model.train()
+    for _ in range(iterations):
+        x = torch.randn(16, 3, 8, 8, generator=generator)
+        labels = (x[:, 0].mean((1, 2)) > 0).long()
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), labels).backward()
+        optimizer.step()
+        explorer.enforce()
+
+
+def inactive_values(explorer, model=None):
+    """All entries of the model that must be zero."""
+    tensors = dict((model or explorer.model).state_dict())
+    values = []
+    for name, group in explorer.groups.items():
+        for piece in group.slices:
+            lines = tensors[piece.tensor].movedim(piece.dim, 0)
+            gone = piece.positions(~explorer.keep[name])
+            values.append(lines[gone].flatten())
+    return torch.cat(values)
+
+
+def counts(explorer):
+    return {name: int(mask.sum()) for name, mask in explorer.keep.items()}
+
+
+def saved(state):
+    stream = io.BytesIO()
+    torch.save(state, stream)
+    stream.seek(0)
+    return torch.load(stream, weights_only=True)
+
+
+def test_the_start_is_the_uniform_share_and_the_regrow_factor():
+    model = Chain(16, 24)
+    dense = copy.deepcopy(model.state_dict())
+    explorer = explorer_of(model, Budget('channels', 0.5), regrow=0.25)
+    assert counts(explorer) == {'conv1': 12, 'conv2': 18}
+    norms = dense['conv1.weight'].flatten(1).norm(dim=1)
+    kept = norms[explorer.keep['conv1']]
+    assert kept.min() > norms[~explorer.keep['conv1']].max()
+    assert not inactive_values(explorer).any()
+    assert explorer.share() == 0.75
+
+
+def test_the_start_may_be_dense_and_touches_nothing_then():
+    model = Chain()
+    dense = copy.deepcopy(model.state_dict())
+    explorer = explorer_of(model, Budget('flops', 0.9), regrow=0.9)
+    assert explorer.share() == 1
+    assert bit_equal(model.state_dict(), dense)
+
+
+@pytest.mark.parametrize('kind', BUDGETS)
+@pytest.mark.parametrize('toy', TOYS)
+def test_the_budget_holds_exactly_at_the_end(toy, kind):
+    model = TOYS[toy]()
+    explorer = explorer_of(model, Budget(kind, 0.4))
+    optimizer = sgd(model)
+    for step in range(1, 6):
+        train(explorer, optimizer, step)
+        report = explorer.step(optimizer)
+        assert report.step == step
+        assert report.retained_share <= 0.4
+        assert report.active == counts(explorer)
+        assert report.share == explorer.share()
+    assert explorer.is_finished
+    assert report.share == report.retained_share <= 0.4
+    assert not inactive_values(explorer).any()
+    # not one channel more would fit
+    for name, count in counts(explorer).items():
+        if count < explorer.groups[name].size:
+            wider = {**counts(explorer), name: count + 1}
+            assert explorer.space.share(wider) > 0.4
+
+
+def test_added_and_removed_are_counted():
+    explorer = explorer_of(Chain(16, 24))
+    before = copy.deepcopy(explorer.keep)
+    report = explorer.step()
+    added = sum(int((explorer.keep[n] & ~before[n]).sum()) for n in before)
+    removed = sum(int((before[n] & ~explorer.keep[n]).sum()) for n in before)
+    assert (report.added, report.removed) == (added, removed)
+    assert removed > 0
+    assert f'{added} channels returned, {removed} left' in str(report)
+
+
+def test_no_step_after_the_last():
+    explorer = explorer_of(Chain(), total_steps=1)
+    explorer.step()
+    with pytest.raises(ChexError, match='All 1 exploration steps are done'):
+        explorer.step()
+
+
+def test_a_plan_changes_nothing_and_is_always_the_same():
+    model = TOYS['residual']()
+    explorer = explorer_of(model)
+    before = copy.deepcopy(model.state_dict())
+    randomness = torch.get_rng_state()
+    first, second = explorer.plan(), explorer.plan()
+    assert bit_equal(first.keep, second.keep)
+    assert bit_equal(model.state_dict(), before)
+    assert torch.equal(torch.get_rng_state(), randomness)
+    for name, mask in first.retained.items():
+        assert not (mask & ~first.keep[name]).any()
+        assert not (mask & ~explorer.keep[name]).any()
+    assert str(first).startswith('Step 1: of 32 channels in 2 groups ')
+
+
+def test_a_plan_is_for_one_step_only():
+    explorer = explorer_of(Chain())
+    plan = explorer.plan()
+    explorer.apply(plan)
+    with pytest.raises(ChexError, match='for step 1, but step 2 is next'):
+        explorer.apply(plan)
+
+
+def test_seeds_differ_and_agree():
+    def keeps(seed):
+        torch.manual_seed(0)
+        explorer = explorer_of(Chain(32, 48), seed=seed)
+        explorer.step()
+        explorer.step()
+        return explorer.keep
+
+    assert bit_equal(keeps(1), keeps(1))
+    assert not bit_equal(keeps(1), keeps(2))
+
+
+def test_layers_grow_beyond_their_starting_width():
+    model = Chain(16, 16)
+    explorer = explorer_of(model, Budget('channels', 0.5), 6, regrow=0.2)
+    start = counts(explorer)['conv1']
+    optimizer = sgd(model)
+    for step in range(6):
+        train(explorer, optimizer, step)
+        with torch.no_grad():  # what the data prefer, made obvious
+            model.bn1.weight.abs_().add_(0.5).mul_(
+                explorer.keep['conv1'].float()
+            )
+            model.bn2.weight.mul_(0.5)
+        explorer.step(optimizer)
+    assert counts(explorer)['conv1'] > start
+    assert sum(counts(explorer).values()) == 16
+
+
+@pytest.mark.parametrize('divisor', [4, 8])
+def test_widths_respect_the_divisor_at_every_step(divisor):
+    model = Chain(36, 40)
+    explorer = explorer_of(model, divisor=divisor)
+    for step in range(6):
+        for name, count in counts(explorer).items():
+            full = explorer.groups[name].size
+            assert count % divisor == 0 or count == full
+        if step < 5:
+            explorer.step()
+    assert explorer.share() <= 0.5
+
+
+def test_the_default_floor_is_half_of_the_uniform_share():
+    model = Chain(16, 16)
+    nn.init.constant_(model.bn1.weight, 1e-6)
+    budget = Budget('channels', 0.5)
+    explorer = explorer_of(model, budget, total_steps=1)
+    explorer.step()
+    assert uniform_counts(model.graph(), budget)['conv1'] == 8
+    assert counts(explorer) == {'conv1': 4, 'conv2': 12}
+
+
+def test_a_given_floor_is_a_share_of_the_group():
+    model = Chain(16, 16)
+    nn.init.constant_(model.bn1.weight, 1e-6)
+    explorer = explorer_of(
+        model, Budget('channels', 0.5), total_steps=1, floor=0.1
+    )
+    explorer.step()
+    assert counts(explorer) == {'conv1': 2, 'conv2': 14}
+
+
+def test_regrown_channels_carry_what_they_last_had():
+    torch.manual_seed(3)
+    model = Residual(16, 16)
+    explorer = explorer_of(model, regrow=0.5)
+    optimizer = sgd(model)
+    last_used, returned = {}, 0
+    for step in range(4):
+        train(explorer, optimizer, step)
+        state = {k: v.clone() for k, v in model.state_dict().items()}
+        active = explorer.keep['stem']
+        for channel in active.nonzero()[:, 0].tolist():
+            last_used[channel] = state
+        explorer.step(optimizer)
+        for channel in (explorer.keep['stem'] & ~active).nonzero()[:, 0]:
+            now, then = model.state_dict(), last_used.get(int(channel))
+            if then is None:
+                continue
+            returned += 1
+            for name in ('stem.weight', 'bn2.weight', 'bn0.running_mean'):
+                assert torch.equal(now[name][channel], then[name][channel])
+            columns = slice(4 * int(channel), 4 * int(channel) + 4)
+            assert torch.equal(
+                now['fc.weight'][:, columns], then['fc.weight'][:, columns]
+            )
+            momentum = optimizer.state[model.bn2.weight]['momentum_buffer']
+            assert momentum[channel] == 0
+    assert returned > 0
+
+
+def test_enforce_keeps_inactive_entries_at_zero():
+    model = TOYS['residual']()
+    explorer = explorer_of(model)
+    explorer.step()
+    averaged = copy.deepcopy(model)
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *averaged.parameters()):
+            tensor.add_(1)
+    live = {k: v.clone() for k, v in model.state_dict().items()}
+    explorer.enforce()
+    explorer.enforce(averaged)
+    assert not inactive_values(explorer).any()
+    assert bit_equal(averaged.state_dict(), model.state_dict())
+    kept = explorer.keep['conv1']
+    assert torch.equal(model.conv1.bias[kept], live['conv1.bias'][kept])
+
+
+def test_enforce_clears_what_is_not_a_number():
+    model = Chain(16, 24)
+    explorer = explorer_of(model)
+    explorer.step()
+    with torch.no_grad():
+        model.conv1.weight[~explorer.keep['conv1']] = float('nan')
+    explorer.enforce()
+    assert model.conv1.weight.isfinite().all()
+
+
+def test_copies_become_the_same_sub_model():
+    model = TOYS['chain']()
+    explorer = explorer_of(model, regrow=0.5)
+    averaged = copy.deepcopy(model)
+    optimizer = sgd(model)
+    for step in range(4):
+        train(explorer, optimizer, step)
+        before = copy.deepcopy(explorer.keep['conv1'])
+        explorer.apply(explorer.plan(), optimizer, copies=[averaged])
+        assert not inactive_values(explorer, averaged).any()
+        back = explorer.keep['conv1'] & ~before
+        assert torch.equal(
+            averaged.conv1.weight[back], model.conv1.weight[back]
+        )
+
+
+def test_the_state_survives_saving_and_gives_the_same_steps():
+    torch.manual_seed(0)
+    model = TOYS['residual']()
+    explorer, optimizer = explorer_of(model), sgd(model)
+    for step in range(2):
+        train(explorer, optimizer, step)
+        explorer.step(optimizer)
+    train(explorer, optimizer, 7)
+    checkpoint = saved(
+        {
+            'model': model.state_dict(),
+            'optimizer': optimizer.state_dict(),
+            'explorer': explorer.state_dict(),
+        }
+    )
+
+    def finish(explorer, optimizer):
+        plans = []
+        for step in (3, 4, 5):
+            plans.append(explorer.plan())
+            explorer.apply(plans[-1], optimizer)
+            train(explorer, optimizer, step)
+        return plans, explorer.model.state_dict()
+
+    plans, end = finish(explorer, optimizer)
+    for is_early in (True, False):  # weights before or after the explorer
+        other = TOYS['residual']()
+        if is_early:
+            other.load_state_dict(checkpoint['model'])
+        resumed = explorer_of(other)
+        if not is_early:
+            other.load_state_dict(checkpoint['model'])
+        resumed.load_state_dict(checkpoint['explorer'])
+        assert bit_equal(other.state_dict(), checkpoint['model'])
+        assert bit_equal(
+            saved(resumed.state_dict())['memory'],
+            checkpoint['explorer']['memory'],
+        )
+        again = sgd(other)
+        again.load_state_dict(checkpoint['optimizer'])
+        found, weights = finish(resumed, again)
+        for one, two in zip(plans, found):
+            assert bit_equal(one.keep, two.keep)
+            assert bit_equal(one.retained, two.retained)
+        assert bit_equal(weights, end)
+
+
+@pytest.mark.parametrize(
+    'make, text',
+    [
+        (
+            lambda: explorer_of(Chain(8, 24)),
+            "of another model or run: channel group 'conv1' is '16 channels",
+        ),
+        (
+            lambda: explorer_of(TOYS['residual']()),
+            "channel group 'stem' is 'absent' in the state, but '16 channel",
+        ),
+        (
+            lambda: explorer_of(TOYS['chain'](), Budget('flops', 0.6)),
+            "setting 'budget.keep' is '0.5' in the state, but '0.6' here",
+        ),
+        (
+            lambda: explorer_of(TOYS['chain'](), total_steps=9),
+            "setting 'total_steps' is '5' in the state, but '9' here",
+        ),
+        (
+            lambda: explorer_of(TOYS['chain'](), seed=4),
+            "setting 'seed' is '0' in the state, but '4' here",
+        ),
+    ],
+)
+def test_a_state_of_another_run_changes_nothing(make, text):
+    state = explorer_of(TOYS['chain']()).state_dict()
+    other = make()
+    before = copy.deepcopy(other.model.state_dict())
+    with pytest.raises(ValueError, match=text):
+        other.load_state_dict(state)
+    assert bit_equal(other.model.state_dict(), before)
+    assert other.steps_done == 0
+
+
+def test_a_corrupt_state():
+    explorer = explorer_of(Chain())
+    state = explorer.state_dict()
+    with pytest.raises(ValueError, match='it lacks keep, memory'):
+        explorer.load_state_dict({k: state[k] for k in ('signature', 'step')})
+    state['memory']['conv1.weight'] = torch.zeros(1)
+    with pytest.raises(ValueError, match="memory of 'conv1.weight' is .1,. "):
+        explorer.load_state_dict(state)
+
+
+def test_a_wrapped_model_is_refused():
+    model = Chain()
+    with pytest.raises(
+        ValueError,
+        match="no tensor 'conv1.weight', which channel group 'conv1' needs.*"
+        'of a wrapped one .* its `.module`',
+    ):
+        ChannelExplorer(
+            nn.DataParallel(model), model.graph(), Budget('flops', 0.5), 5
+        )
+
+
+def test_another_width_is_refused():
+    with pytest.raises(ValueError, match='trace this model again'):
+        ChannelExplorer(
+            Chain(8, 8), Chain(8, 12).graph(), Budget('flops', 0.5), 5
+        )
+
+
+def test_diverged_weights_stop_the_exploration():
+    explorer = explorer_of(Chain(16, 24))
+    nn.init.constant_(explorer.model.conv2.weight, float('nan'))
+    with pytest.raises(ChexError, match="'conv2' are not finite"):
+        explorer.plan()
+
+
+@pytest.mark.parametrize(
+    'settings, text',
+    [
+        ({'execution': 'compact'}, "execution='compact' is not available"),
+        ({'regrow': 1.5}, 'regrow=1.5 is not a share'),
+        ({'floor': -1}, 'floor=-1 is not a share'),
+        ({'divisor': 0}, 'divisor=0 must be a whole number'),
+        ({'score': 'taylor'}, "no score 'taylor'; write one of 'scale'"),
+        ({'regrowth': 'all'}, "no regrowth policy 'all'; write one of 'imp"),
+    ],
+)
+def test_wrong_settings(settings, text):
+    with pytest.raises(ValueError, match=text):
+        ExplorerSettings(**settings)
+
+
+def test_an_unreachable_budget_is_refused_at_once():
+    with pytest.raises(ValueError, match='between 0.34 and 1.00.*keep=0.34'):
+        explorer_of(Chain(16, 24), Budget('channels', 0.2), divisor=8)
+    with pytest.raises(ValueError, match='no exploration|at least one step'):
+        explorer_of(Chain(), total_steps=0)
+
+
+@pytest.mark.parametrize('score', SCORES)
+@pytest.mark.parametrize('regrowth', REGROWTHS)
+def test_every_score_and_regrowth_explores(score, regrowth):
+    explorer = explorer_of(Chain(16, 24), score=score, regrowth=regrowth)
+    while not explorer.is_finished:
+        explorer.step()
+    assert explorer.share() <= 0.5
