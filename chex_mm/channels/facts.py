@@ -54,6 +54,7 @@ class Facts:
     ties: list[Tensor] = field(default_factory=list)  # each (pairs, 2)
     pins: list[tuple[Tensor, str]] = field(default_factory=list)
     work: list[LabelledWork] = field(default_factory=list)
+    sizes: dict[tuple[str, str], Tensor] = field(default_factory=dict)
     unknown: dict[UnknownOp, None] = field(default_factory=dict)
     size: int = 1  # labels given out, label 0 included
 
@@ -128,6 +129,9 @@ def build_graph(
             for w in facts.work
             for columns in (extents.of(w.columns),)
         ),
+        sizes={
+            place: extents.of(labels) for place, labels in facts.sizes.items()
+        },
         unknown_ops=tuple(facts.unknown),
     )
 

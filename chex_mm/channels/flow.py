@@ -99,6 +99,8 @@ class Flow(TorchDispatchMode):
         self._names = {id(t): (name, t) for name, t in tensors.items()}
         self._labels = WeakTensorKeyDictionary()
         self._written = WeakTensorKeyDictionary()
+        self._deferred = WeakTensorKeyDictionary()
+        self.blank = WeakTensorKeyDictionary()  # made in a size from Python
         self._pinned = torch.zeros(1, dtype=torch.bool)
 
     # Operators -----------------------------------------------------------
@@ -174,6 +176,7 @@ class Flow(TorchDispatchMode):
         """Whether a rule has to look at the tensor."""
         return (
             tensor in self._labels
+            or tensor in self._deferred
             or (id(tensor) in self._names and tensor.ndim > 0)
             or (tensor._base is not None and tensor._base in self._written)
         )
@@ -239,6 +242,8 @@ class Flow(TorchDispatchMode):
         A parameter with channels along several dimensions cannot be told by
         one label per element; it is pinned.
         """
+        if tensor in self._deferred:
+            self.pin(*self._deferred.pop(tensor))
         if tensor in self._written:
             return self._written[tensor]
         if tensor._base is not None and tensor._base in self._written:
@@ -330,6 +335,13 @@ class Flow(TorchDispatchMode):
         if not bool(self._pinned[labels].all()):
             self.facts.pins.append((labels, reason))
             self._pinned[labels] = True
+
+    def defer(self, tensor: Tensor, labels: Tensor, reason: str) -> None:
+        """Pins labels as soon as an operator makes use of `tensor`."""
+        self._deferred[tensor] = (labels, reason)
+
+    def is_deferred(self, tensor: Tensor) -> bool:
+        return tensor in self._deferred
 
     def pin_inputs(self, call: Call, reason: str) -> None:
         """Pins whatever channels enter a call."""

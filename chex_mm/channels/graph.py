@@ -180,6 +180,8 @@ class ChannelGraph:
         parameters: Names in `shapes` that are parameters.
         extents: (tensor, dim) to its length; dimensions left out are fixed.
         work: The operator calls that cost multiply-adds.
+        sizes: (module path, attribute) to its value, for attributes of
+            modules without weights that count channels.
         unknown_ops: Operators without a rule that channels entered.
     """
 
@@ -188,6 +190,7 @@ class ChannelGraph:
     parameters: frozenset[str]
     extents: dict[tuple[str, int], Extent]
     work: tuple[Work, ...] = ()
+    sizes: dict[tuple[str, str], Extent] = field(default_factory=dict)
     unknown_ops: tuple[UnknownOp, ...] = ()
 
     @property

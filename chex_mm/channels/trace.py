@@ -20,7 +20,7 @@ from chex_mm.channels.facts import Facts, build_graph
 from chex_mm.channels.flow import Flow
 from chex_mm.channels.graph import ChannelGraph
 from chex_mm.channels.opaque import watched_functions
-from chex_mm.channels.rules import RULES
+from chex_mm.channels.rules import RULES, SIZES
 from chex_mm.errors import ChexError
 
 Run = Callable[[nn.Module], Any]
@@ -112,6 +112,7 @@ def _follow_modules(model: nn.Module, flow: Flow) -> list[tuple[str, tuple]]:
         def hook(module, args):
             stack.append((name, args))
             flow.module = name
+            _note_sizes(module, args, flow)
 
         return hook
 
@@ -123,6 +124,15 @@ def _follow_modules(model: nn.Module, flow: Flow) -> list[tuple[str, tuple]]:
         module.register_forward_pre_hook(enter(name))
         module.register_forward_hook(leave)
     return stack
+
+
+def _note_sizes(module: nn.Module, args: tuple, flow: Flow) -> None:
+    """Attributes that count channels and that no tensor's shape tells."""
+    known = next((SIZES[t] for t in type(module).__mro__ if t in SIZES), None)
+    for name, (tensor, dim) in (known(module, args) if known else {}).items():
+        if getattr(module, name) == tensor.shape[dim]:
+            place = flow.module, name
+            flow.facts.sizes[place] = flow.vector(tensor, dim)
 
 
 @contextmanager

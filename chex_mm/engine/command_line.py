@@ -163,6 +163,8 @@ def _start_processes_on_cpu(config: Config) -> None:
         'model_wrapper_cfg',
         dict(
             type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False,
             find_unused_parameters=config.get('find_unused_parameters', False),
         ),
     )

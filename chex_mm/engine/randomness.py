@@ -16,9 +16,10 @@ import torch
 
 def random_state() -> dict:
     """The states of python's, numpy's and torch's generators."""
+    version, internal, gauss = random.getstate()
     name, keys, *rest = np.random.get_state()
     return dict(
-        python=random.getstate(),
+        python=(version, torch.tensor(internal), gauss),
         numpy=(name, torch.from_numpy(keys.astype(np.int64)), *rest),
         torch=torch.get_rng_state(),
         cuda=torch.cuda.get_rng_state_all(),
@@ -28,7 +29,7 @@ def random_state() -> dict:
 def set_random_state(state: dict) -> None:
     """Gives back what `random_state` took."""
     version, internal, gauss = state['python']
-    random.setstate((version, tuple(internal), gauss))
+    random.setstate((version, tuple(internal.tolist()), gauss))
     name, keys, *rest = state['numpy']
     np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *rest))
     torch.set_rng_state(state['torch'].cpu())

@@ -116,18 +116,14 @@ def reachable_range(space: AllocationSpace) -> tuple[float, float]:
 
 
 def uniform_share(space: AllocationSpace) -> float:
-    """The largest share of channels, equal in all groups, that fits."""
+    """The share of channels, equal in all groups, that costs the budget."""
     space.check_reachable()
-    if space.is_within_budget(_uniform(space, 1.0)):
-        return 1.0
-    low, high = 0.0, 1.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        if space.is_within_budget(_uniform(space, middle)):
-            low = middle
-        else:
-            high = middle
-    return low
+    sizes = {name: options[-1] for name, options in space.levels.items()}
+    return _largest_share(
+        lambda share: space.is_within_budget(
+            {name: share * size for name, size in sizes.items()}
+        )
+    )
 
 
 def uniform_counts(
@@ -139,7 +135,17 @@ def uniform_counts(
 ) -> Counts:
     """Channels per explored group of the uniformly narrow model."""
     space = AllocationSpace.build(graph, budget, scope, exclude, divisor)
-    return _uniform(space, uniform_share(space))
+    space.check_reachable()
+
+    def rounded(share: float) -> Counts:
+        return {
+            name: space.nearest(name, share * options[-1])
+            for name, options in space.levels.items()
+        }
+
+    return rounded(
+        _largest_share(lambda share: space.is_within_budget(rounded(share)))
+    )
 
 
 def allocate(
@@ -184,11 +190,15 @@ def _levels(group: ChannelGroup, divisor: int) -> tuple[int, ...]:
     return (*range(step, group.size, step), group.size)
 
 
-def _uniform(space: AllocationSpace, share: float) -> Counts:
-    return {
-        name: space.nearest(name, share * options[-1])
-        for name, options in space.levels.items()
-    }
+def _largest_share(fits: Callable[[float], bool]) -> float:
+    """The largest share in [0, 1] that passes, to 12 decimals."""
+    low, high = 0.0, 1.0
+    if fits(high):
+        return high
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
 
 
 def _order(ranked: Mapping[str, Tensor], sizes: Counts) -> Tensor:

@@ -18,7 +18,7 @@ from ..channels.graph import ChannelGraph
 from ..errors import ChexError
 from .allocation import AllocationSpace, allocate, uniform_share
 from .budget import Budget
-from .memory import Activity, Memory, reset_optimizer, swap_copy
+from .memory import Activity, Memory, Zeroing, reset_optimizer, swap_copy
 from .plan import Plan, StepReport, count_active
 from .regrowth import REGROWTHS, regrow_factor
 from .scores import channel_scores
@@ -165,9 +165,7 @@ class ChannelExplorer:
             if model is None
             else find_tensors(model, self.graph, self.groups)
         )
-        for name, mask in self._inactive.items():
-            tensor = tensors[name]
-            tensor.masked_fill_(mask.to(tensor.device), 0)
+        self._zeroing(tensors)
 
     def state_dict(self) -> dict:
         """Everything that resuming needs but the model's other tensors."""
@@ -200,14 +198,14 @@ class ChannelExplorer:
         for name, tensor in self.memory.values.items():
             tensor.copy_(state['memory'][name])
         self.memory.restore(self._tensors, self._activity)
-        self._inactive = self._activity.inactive()
+        self._zeroing = Zeroing(self._activity, self._tensors)
 
     @torch.no_grad()
     def _change(self, keep: dict[str, Tensor]) -> None:
         after = Activity(self.groups, keep, self._tensors)
         self.memory.swap(self._tensors, self._activity, after)
         self.keep, self._activity = keep, after
-        self._inactive = after.inactive()
+        self._zeroing = Zeroing(after, self._tensors)
 
     def _initial(self, share: float) -> dict[str, Tensor]:
         keep = {}

@@ -58,10 +58,34 @@ class Activity:
                 mask = mask & line.view(shape)
         return mask.to(self._devices[name])
 
-    def inactive(self) -> dict[str, Tensor]:
-        """Masks of the entries out of use, of tensors that have any."""
-        masks = {name: ~self.of(name) for name in self}
-        return {name: mask for name, mask in masks.items() if mask.any()}
+
+class Zeroing:
+    """Sets what is out of use to zero: masks made once, applied often."""
+
+    def __init__(self, active: Activity, tensors: Tensors):
+        self._vectors: dict[str, Tensor] = {}  # 1 in use, 0 out of use
+        self._others: dict[str, Tensor] = {}  # True out of use
+        for name in active:
+            mask = active.of(name)
+            if mask.all():
+                continue
+            if mask.dim() == 1:
+                self._vectors[name] = mask.to(tensors[name].dtype)
+            else:
+                self._others[name] = ~mask
+
+    def __call__(self, tensors: Tensors) -> None:
+        """Zeroes in place; all vectors (most of the tensors) at once."""
+        vectors = [tensors[name] for name in self._vectors]
+        if vectors:
+            masks = [
+                mask.to(vector)
+                for mask, vector in zip(self._vectors.values(), vectors)
+            ]
+            torch._foreach_mul_(vectors, masks)
+            torch._foreach_add_(vectors, 0)  # -0.0 becomes 0.0
+        for name, mask in self._others.items():
+            tensors[name].masked_fill_(mask.to(tensors[name].device), 0)
 
 
 class Memory:

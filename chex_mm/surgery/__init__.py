@@ -6,6 +6,7 @@ Whatever is cut gives the outputs of the masked model, or is refused.
 from chex_mm.surgery.cut import cut_channels, mask_channels, slim
 from chex_mm.surgery.modules import (
     ATTRIBUTES,
+    UnknownModule,
     attributes,
     convolution,
     fitting_attributes,
@@ -17,6 +18,7 @@ __all__ = [
     'ATTRIBUTES',
     'Difference',
     'SlimSpec',
+    'UnknownModule',
     'attributes',
     'compare',
     'convolution',

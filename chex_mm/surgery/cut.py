@@ -51,6 +51,9 @@ def mask_channels(model: nn.Module, graph: ChannelGraph, keep: Masks) -> None:
         graph: Its channels.
         keep: Bool mask of the active channels per group; groups left out
             keep all.
+
+    Raises:
+        ValueError: Masks or model do not fit the graph.
     """
     tensors = _checked_tensors(model, graph, keep)
     for name, dim, positions in _inactive(graph, keep):
@@ -63,11 +66,16 @@ def cut_channels(model: nn.Module, graph: ChannelGraph, keep: Masks) -> None:
 
     Takes what `mask_channels` takes. Every parameter and buffer stays the
     same object; module attributes follow.
+
+    Raises:
+        ValueError: Masks or model do not fit the graph.
+        UnknownModule: A module might compute with a size that changes.
     """
     cuts = _plan(model, graph, keep)
     for cut in cuts:
         _shrink(cut)
     _fit_owners(model, cuts)
+    _fit_sizes(model, graph, keep)
 
 
 def slim(model: nn.Module, graph: ChannelGraph, keep: Masks) -> nn.Module:
@@ -79,6 +87,7 @@ def slim(model: nn.Module, graph: ChannelGraph, keep: Masks) -> nn.Module:
     cuts = _plan(model, graph, keep)
     narrow = copy.deepcopy(model, {id(c.tensor): _copy(c) for c in cuts})
     _fit_owners(narrow, cuts)
+    _fit_sizes(narrow, graph, keep)
     return narrow
 
 
@@ -173,3 +182,10 @@ def _fit_owners(model: nn.Module, cuts: list[_Cut]) -> None:
         module = model.get_submodule(path)
         for name, size in fitting_attributes(module).items():
             setattr(module, name, size)
+
+
+def _fit_sizes(model: nn.Module, graph: ChannelGraph, keep: Masks) -> None:
+    """Makes attributes follow that no tensor of their module tells."""
+    counts = graph.counts(keep)
+    for (path, name), extent in graph.sizes.items():
+        setattr(model.get_submodule(path), name, extent.length(counts))

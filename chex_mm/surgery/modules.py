@@ -18,6 +18,19 @@ from chex_mm.errors import ChexError
 
 Attributes = Callable[[nn.Module], 'dict[str, int]']
 
+
+class UnknownModule(ChexError):
+    """Nothing says how the sizes of a module follow its tensors.
+
+    Attributes:
+        tensor: Name in the model of the tensor that was to be cut.
+    """
+
+    def __init__(self, message: str, tensor: str):
+        super().__init__(message)
+        self.tensor = tensor
+
+
 ATTRIBUTES: dict[type[nn.Module], Attributes] = {}
 
 
@@ -53,16 +66,15 @@ def convolution(module: nn.Module) -> dict[str, int]:
     """Sizes of a plain, grouped, depthwise or transposed convolution."""
     # (out, in / groups, ...), transposed: (in, out / groups, ...)
     first, second = module.weight.shape[:2]
-    transposed = getattr(module, 'transposed', False)
-    before = module.in_channels if transposed else module.out_channels
+    before = module.in_channels if module.transposed else module.out_channels
     groups = module.groups
     if 1 < groups == module.in_channels:  # depthwise: one group per channel
         groups = groups * first // before
-    each = 'in_channels', 'out_channels'
-    sizes = (
-        (first, second * groups) if transposed else (second * groups, first)
-    )
-    return {**dict(zip(each, sizes)), 'groups': groups}
+    if module.transposed:
+        sizes = {'in_channels': first, 'out_channels': second * groups}
+    else:
+        sizes = {'in_channels': second * groups, 'out_channels': first}
+    return {**sizes, 'groups': groups}
 
 
 @attributes(nn.Linear)
@@ -127,7 +139,7 @@ def check_owner(
         sizes: The dense sizes of the dimensions to be cut.
 
     Raises:
-        ChexError: The type has no entry in ATTRIBUTES, yet an integer
+        UnknownModule: The type has no entry in ATTRIBUTES, yet an integer
             attribute of the module equals one of `sizes`.
     """
     suspects = [
@@ -138,12 +150,13 @@ def check_owner(
     if suspects and not find_attributes(module):
         name = type(module).__name__
         found = ', '.join(f'{n} = {getattr(module, n)}' for n in suspects)
-        raise ChexError(
+        raise UnknownModule(
             f'{path or "The model"} is a {name} and owns {tensor!r}, which '
             f'is to be cut; its {found} may have to follow, but nothing says '
             'how. Declare it:\n'
             '    from chex_mm.surgery import attributes\n\n'
             f'    @attributes({name})\n'
             '    def sizes(module):  # return {} if none follows\n'
-            f'        return {{{suspects[0]!r}: module.{tensor}.shape[0]}}'
+            f'        return {{{suspects[0]!r}: module.{tensor}.shape[0]}}',
+            f'{path}.{tensor}'.lstrip('.'),
         )

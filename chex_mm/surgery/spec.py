@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from chex_mm.errors import ChexError
 from chex_mm.surgery.cut import all_tensors
-from chex_mm.surgery.modules import fitting_attributes
 
 Size = Union[int, tuple[int, ...]]
 
@@ -77,9 +76,11 @@ def describe(dense: nn.Module, narrow: nn.Module) -> SlimSpec:
                 'persistent=True.'
             )
         path, _, name = tensor.rpartition('.')
-        if path not in channels:
-            channels[path] = _new_attributes(dense, narrow, path)
-        channels[path][name] = tuple(own[tensor].shape)
+        channels.setdefault(path, {})[name] = tuple(own[tensor].shape)
+    for path, module in narrow.named_modules():
+        sizes = _new_sizes(dense.get_submodule(path), module)
+        if sizes:
+            channels[path] = {**sizes, **channels.get(path, {})}
     return SlimSpec(channels)
 
 
@@ -106,13 +107,13 @@ def narrow_(model: nn.Module, spec: SlimSpec) -> nn.Module:
     return model
 
 
-def _new_attributes(
-    dense: nn.Module, narrow: nn.Module, path: str
-) -> dict[str, Size]:
-    """Attributes of the module at `path` that differ."""
-    before = dense.get_submodule(path)
-    after = fitting_attributes(narrow.get_submodule(path))
-    return {n: v for n, v in after.items() if v != getattr(before, n)}
+def _new_sizes(before: nn.Module, after: nn.Module) -> dict[str, Size]:
+    """Integer attributes of a module that differ."""
+    return {
+        name: value
+        for name, value in vars(after).items()
+        if type(value) is int and value != getattr(before, name)
+    }
 
 
 def _check_spec(model: nn.Module, spec: SlimSpec) -> None:

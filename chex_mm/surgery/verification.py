@@ -98,7 +98,9 @@ def _evaluation(model: nn.Module) -> Iterator[None]:
     devices = {p.device for p in model.parameters() if p.is_cuda}
     try:
         with torch.random.fork_rng(devices), torch.no_grad():
-            torch.manual_seed(0)
+            torch.default_generator.manual_seed(0)
+            for device in devices:  # others stay as they are
+                torch.cuda.default_generators[device.index].manual_seed(0)
             model.eval()
             yield
     finally:

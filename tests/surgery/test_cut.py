@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from chex_mm.errors import ChexError
-from chex_mm.surgery import cut_channels, mask_channels, slim
+from chex_mm.surgery import UnknownModule, cut_channels, mask_channels, slim
 from chex_mm.surgery.cut import all_tensors
 
 from .hand_graphs import (
@@ -162,14 +162,11 @@ class Scale(nn.Module):
 
 
 def test_unknown_module_is_refused_before_anything_is_cut():
-    def norm_of_scale():
-        return batch_norm(Scale)
-
-    model, shape, groups = norm_of_scale()
+    model, _, groups = batch_norm(Scale)
     size, parts = groups['one']
     parts = [p for p in parts if p[0] in all_tensors(model)]
     graph = graph_of(model, {'one': (size, parts)})
-    with pytest.raises(ChexError) as error:
+    with pytest.raises(UnknownModule) as error:
         cut_channels(model, graph, HALF)
     assert str(error.value) == (
         "norm is a Scale and owns 'weight', which is to be cut; its n_dims "
@@ -179,5 +176,7 @@ def test_unknown_module_is_refused_before_anything_is_cut():
         '    def sizes(module):  # return {} if none follows\n'
         "        return {'n_dims': module.weight.shape[0]}"
     )
+    assert error.value.tensor == 'norm.weight'
+    assert isinstance(error.value, ChexError)
     assert model.one.weight.shape == (8, 3, 3, 3)
     assert model.norm.weight.shape == (8,)

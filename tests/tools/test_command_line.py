@@ -3,18 +3,19 @@
 import os
 import pickle
 import runpy
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.registry import MODELS
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import MODELS, DefaultScope
 from mmengine.testing.runner_test_case import RunnerTestCase
+from mmengine.visualization import Visualizer
 
 from chex_mm.engine.command_line import (
-    CommandError,
     find_checkpoint,
     load_config,
     use_scope,
@@ -25,7 +26,9 @@ RETINANET = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 
 
 def command(monkeypatch, script, *arguments):
-    """Runs a script of `tools/` in this process."""
+    """Runs a script of `tools/` in this process, as if it were a new one."""
+    for manager in (DefaultScope, MessageHub, MMLogger, Visualizer):
+        manager._instance_dict.clear()
     path = str(ROOT / 'tools' / script)
     monkeypatch.setattr(sys, 'argv', [path, *map(str, arguments)])
     monkeypatch.setenv('LOCAL_RANK', '0')
@@ -47,6 +50,12 @@ def refused(monkeypatch, capsys):
     return run
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
 class Toy(RunnerTestCase):
     """mmengine's toy model, which these tests write to a config file."""
 
@@ -61,7 +70,6 @@ def toy(tmp_path):
     case.setUp()
     config = case.epoch_based_cfg
     config.pop('work_dir')
-    config.default_hooks.visualization = dict(type='DrawNothingHook')
     config.dump(tmp_path / 'toy.py')
     yield tmp_path / 'toy.py'
     case.tearDown()
@@ -104,7 +112,7 @@ def test_wrong_config_name(name, text, refused):
     'content, text',
     [
         ("_base_ = ['absent.py']", 'absent.py'),
-        ('model = dict(', 'syntax'),
+        ('model = dict(', "cannot be read: '(' was never closed"),
         ('total = 1', 'has no `model`; is it a part that others take'),
         (
             "model = dict()\ndefault_scope = 'mmnone'",
@@ -157,3 +165,114 @@ def test_drawing_needs_the_hook(tmp_path, refused):
         'test.py', tmp_path / 'bare.py', tmp_path / 'any.pth', '--show'
     )
     assert "visualization=dict(type='DetVisualizationHook')" in said
+
+
+def test_train_resume_and_test(toy, tmp_path, monkeypatch):
+    work = tmp_path / 'work'
+    command(monkeypatch, 'train.py', toy, '--work-dir', work)
+    first = torch.load(work / 'epoch_2.pth', weights_only=True)
+    assert first['meta']['epoch'] == 2
+
+    longer = ['--cfg-options', 'train_cfg.max_epochs=3']
+    resumed = [toy, '--work-dir', work, '--resume', *longer]
+    command(monkeypatch, 'train.py', *resumed)
+    second = torch.load(work / 'epoch_3.pth', weights_only=True)
+    assert second['meta']['epoch'] == 3
+    losses = second['message_hub']['log_scalars']['train/loss'].data[0]
+    # 4 iterations per epoch; the first 8 come out of the checkpoint.
+    assert len(losses) == 12
+
+    found = tmp_path / 'predictions.pkl'
+    tested = [toy, work / 'epoch_3.pth', '--work-dir', work, '--out', found]
+    command(monkeypatch, 'test.py', *tested)
+    assert len(pickle.loads(found.read_bytes())) == 12
+
+
+def test_work_dir_is_named_after_the_config(toy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command(monkeypatch, 'train.py', toy)
+    saved = tmp_path / 'work_dirs' / 'toy'
+    assert (saved / 'epoch_2.pth').is_file()
+
+
+@pytest.mark.parametrize(
+    'change, text',
+    [
+        (
+            lambda state: state.pop('linear2.bias'),
+            "lacks 1 tensors of the model, 'linear2.bias' first; is it a "
+            'checkpoint of another config?',
+        ),
+        (
+            lambda state: state.update({'linear1.weight': torch.zeros(3, 2)}),
+            'does not fit the model: size mismatch for linear1.weight: '
+            'copying a param with shape torch.Size([3, 2]) from checkpoint',
+        ),
+    ],
+)
+def test_checkpoint_of_another_model(change, text, toy, tmp_path, refused):
+    state = MODELS.build(dict(type='ToyModel')).state_dict()
+    change(state)
+    torch.save(dict(state_dict=state), tmp_path / 'other.pth')
+    arguments = [toy, tmp_path / 'other.pth', '--work-dir', tmp_path]
+    assert text in refused('test.py', *arguments).splitlines()[-1]
+
+
+def test_corrupt_checkpoint(toy, tmp_path, refused):
+    (tmp_path / 'cut.pth').write_bytes(b'PK' + bytes(50))
+    arguments = [toy, tmp_path / 'cut.pth', '--work-dir', tmp_path]
+    said = refused('test.py', *arguments)
+    assert 'cut.pth is not a readable checkpoint: ' in said
+
+
+TOY_PARTS = """
+from mmengine.registry import DATASETS, METRICS, MODELS
+from mmengine.testing import runner_test_case as toys
+MODELS.register_module(module=toys.ToyModel)
+DATASETS.register_module(module=toys.ToyDataset)
+METRICS.register_module(module=toys.ToyMetric)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_from_the_shell(toy, tmp_path):
+    (tmp_path / 'toy_parts.py').write_text(TOY_PARTS)
+    with toy.open('a') as config:
+        config.write("custom_imports = dict(imports=['toy_parts'])\n")
+    environment = {
+        **os.environ,
+        'PYTHON': sys.executable,
+        'PYTHONPATH': f'{tmp_path}{os.pathsep}{ROOT}',
+        'OMP_NUM_THREADS': '1',
+        'CUDA_VISIBLE_DEVICES': '',
+        'MASTER_PORT': str(free_port()),
+    }
+    for words in (
+        ['dist_train.sh', toy, '2'],
+        ['dist_test.sh', toy, tmp_path / 'epoch_2.pth', '2'],
+    ):
+        done = subprocess.run(
+            [ROOT / 'tools' / words[0], *words[1:], '--work-dir', tmp_path],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert 'acc: 1' in done.stdout + done.stderr
+    trained = torch.load(tmp_path / 'epoch_2.pth', weights_only=True)
+    # 12 images in batches of 3 on 2 processes, for 2 epochs
+    assert trained['meta']['iter'] == 4
+
+
+@pytest.mark.parametrize(
+    'script', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh']
+)
+def test_a_script_without_arguments_says_how_to_call_it(script):
+    done = subprocess.run(
+        [ROOT / 'tools' / script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert f'tools/{script} ' in done.stderr
+    assert '[options of' in done.stderr

@@ -17,6 +17,6 @@ from chex_mm.channels.rules import (  # noqa: F401  (fills the table)
     reductions,
     sampling,
 )
-from chex_mm.channels.rules.table import RULES, rule
+from chex_mm.channels.rules.table import RULES, SIZES, rule, sizes
 
-__all__ = ['RULES', 'rule']
+__all__ = ['RULES', 'SIZES', 'rule', 'sizes']

@@ -267,7 +267,33 @@ def overwrite(flow, call):
 )
 def forget(flow, call):
     """Sizes come from Python here: nothing is known, nothing is touched."""
+    flow.blank[call.out] = True
     return None
+
+
+@rule(aten.index_put_, aten._index_put_impl_)
+def put(flow, call):
+    """Writes whole channels at positions picked by data.
+
+    Into a tensor freshly made for it, the values bring their channels along.
+    """
+    target, values = call['self'], call['values']
+    labels = flow.labels(values)
+    picked = _indexed_dims(call['indices'])
+    inner = max(picked, default=-1) + 1  # dimensions behind the picked ones
+    behind = target.ndim - inner
+    outer = range(labels.ndim - behind)
+    if any(i is not None and flow.has_channels(i) for i in call['indices']):
+        return NotImplemented
+    if len(picked) != inner or not flow.is_constant(values, outer):
+        return NotImplemented
+    for _ in outer:
+        labels = labels[:1].squeeze(0)
+    if target in flow.blank:
+        flow.blank.pop(target)
+    else:
+        flow.tie(flow.labels(target), labels)
+    return labels.expand(target.shape)
 
 
 @rule(

@@ -27,6 +27,8 @@ aten = torch.ops.aten
 def tie(flow, call):
     if len(call.inputs) == 1 and flow.is_weight(call.inputs[0]):
         return Axes(flow.axes(call.inputs[0]))
+    if call.key is aten.mul and _is_nothing(flow, call):
+        return None
     labels = flow.labels(call.inputs[0])
     for other in call.inputs[1:]:
         other = flow.labels(other)
@@ -36,6 +38,13 @@ def tie(flow, call):
     if any(_is_smaller(out, labels) for out in outs):
         return NotImplemented
     return tuple(labels.expand(out.shape) for out in outs)
+
+
+def _is_nothing(flow, call) -> bool:
+    """`x.sum() * 0` keeps parameters in the graph and adds nothing."""
+    return flow.is_deferred(call['self']) and (
+        not isinstance(call['other'], torch.Tensor) and call['other'] == 0
+    )
 
 
 def _is_smaller(out, labels) -> bool:

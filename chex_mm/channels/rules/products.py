@@ -6,6 +6,8 @@ makes new channels.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -16,39 +18,44 @@ from chex_mm.channels.rules.table import rule
 aten = torch.ops.aten
 
 
+@dataclass(frozen=True)
+class Operands:
+    """What a convolution computes with.
+
+    Attributes:
+        x: (batch, in, *space) or (in, *space).
+        weight: (out, in / groups, *kernel), or when transposed
+            (in, out / groups, *kernel).
+        bias: (out,) or None.
+    """
+
+    x: Tensor
+    weight: Tensor
+    bias: Tensor | None = None
+    groups: int = 1
+    transposed: bool = False
+
+
 @rule(aten.convolution, aten.convolution_overrideable)
 def convolve(flow, call):
-    return convolution(
-        flow,
-        call,
-        call['input'],
-        call['weight'],
-        call['bias'],
-        groups=call['groups'],
-        transposed=call['transposed'],
-    )
+    names = 'input', 'weight', 'bias', 'groups', 'transposed'
+    return convolution(flow, call, Operands(*(call[n] for n in names)))
 
 
-def convolution(
-    flow, call, x, weight, bias, groups: int, transposed: bool = False
-):  # noqa: PLR0913  (the operands of a convolution)
-    """Labels of any convolution; weight is (out, in / groups, *kernel).
-
-    Transposed ones have (in, out / groups, *kernel).
-    """
+def convolution(flow, call, operands: Operands) -> Tensor:
+    """Labels of any convolution, plain, grouped, depthwise, transposed."""
+    x, weight = operands.x, operands.weight
     x_dim = x.ndim - (weight.ndim - 2) - 1  # 0 for an unbatched input
-    entering = flow.vector(x, x_dim)
-    if transposed:
-        leaving = _transposed(flow, entering, weight, groups)
+    direction = _transposed if operands.transposed else _forward
+    leaving = direction(flow, flow.vector(x, x_dim), weight, operands.groups)
+    if operands.bias is not None:
+        flow.tie(flow.axis(operands.bias, 0, Role.BIAS), leaving)
+    if operands.transposed:
+        positions = x.numel() // x.shape[x_dim]
     else:
-        leaving = _forward(flow, entering, weight, groups)
-    if bias is not None:
-        flow.tie(flow.axis(bias, 0, Role.BIAS), leaving)
-    rows, columns = _pair(flow, weight, transposed)
-    kernel = weight[0, 0].numel()
-    positions = (x if transposed else call.out).numel()
-    positions //= x.shape[x_dim] if transposed else len(leaving)
-    flow.count(call, positions * kernel, rows, columns)
+        positions = call.out.numel() // len(leaving)
+    rows, columns = _pair(flow, weight, operands.transposed)
+    flow.count(call, positions * weight[0, 0].numel(), rows, columns)
     return spread(leaving, call.out.shape, x_dim)
 
 

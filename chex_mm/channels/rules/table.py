@@ -1,11 +1,17 @@
-"""The table itself; a key has one rule, and a second one is an error."""
+"""The tables: one rule per operator, one per module that counts channels.
+
+A key has one rule; a second one is an error that names both.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from torch import nn
+
 RULES: dict[Any, Callable] = {}
+SIZES: dict[type[nn.Module], Callable] = {}
 
 
 def rule(*keys) -> Callable[[Callable], Callable]:
@@ -21,17 +27,34 @@ def rule(*keys) -> Callable[[Callable], Callable]:
         ValueError: A key has a rule already; names both.
     """
 
+    return _register(RULES, keys)
+
+
+def sizes(*types: type[nn.Module]) -> Callable[[Callable], Callable]:
+    """Registers how a module without weights keeps a number of channels.
+
+    The function takes the module and its positional arguments and returns
+    `{attribute: (tensor, dim)}`: integer attributes that must follow the
+    channels along `dim` of `tensor` (an RoI extractor's `out_channels`).
+
+    Raises:
+        ValueError: A type is registered already; names both.
+    """
+    return _register(SIZES, types)
+
+
+def _register(table: dict, keys) -> Callable[[Callable], Callable]:
     def register(function: Callable) -> Callable:
         for key in keys:
-            other = RULES.get(key)
+            other = table.get(key)
             if other is not None:
                 raise ValueError(
                     f'{key} has the rule {other.__module__}.{other.__name__} '
                     f'already; {function.__module__}.{function.__name__} '
-                    'cannot be a second one. To override it in one call pass '
-                    'rules={**RULES, key: rule}.'
+                    'cannot be a second one. To override an operator in one '
+                    'call pass rules={**RULES, operator: rule}.'
                 )
-            RULES[key] = function
+            table[key] = function
         return function
 
     return register

@@ -14,7 +14,7 @@ from typing import Union
 from mmengine.dist import is_main_process
 from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
@@ -263,7 +263,9 @@ class CHEXHook(Hook):
 def _check_runner(runner: Runner) -> None:
     """Refuses what splits parameters or has several optimizers."""
     wrapper = runner.optim_wrapper
-    if not isinstance(wrapper, OptimWrapper):
+    if isinstance(wrapper, OptimWrapperDict) or not isinstance(
+        wrapper, OptimWrapper
+    ):
         raise ValueError(
             f'CHEXHook needs one optimizer, this run has a '
             f'{type(wrapper).__name__}. Write optim_wrapper = '

@@ -1,0 +1,20 @@
+"""What chex_mm has to know of mmdet; imported where mmdet is installed."""
+
+from __future__ import annotations
+
+from mmdet.models.dense_heads import SSDHead
+from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
+
+from chex_mm.channels.rules import sizes
+
+# mmdet 3.3.0's `AnchorHead.predict` reads `loss_cls`, which its SSDHead does
+# not set, so that no SSD can be evaluated. This is the one attribute that
+# chex_mm adds to a class of mmdet; a version that has it keeps its own.
+if not hasattr(SSDHead, 'loss_cls'):
+    SSDHead.loss_cls = None
+
+
+@sizes(BaseRoIExtractor)
+def roi_extractor(module, args):
+    """It allocates its output by `out_channels`, the features' channels."""
+    return {'out_channels': (args[0][0], 1)}

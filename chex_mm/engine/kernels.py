@@ -1,0 +1,52 @@
+"""Rules for mmcv's compiled kernels, which the dispatcher cannot see.
+
+Each is the autograd function that calls the kernel; modules around them say
+how their attributes follow a cut.
+"""
+
+from __future__ import annotations
+
+from mmcv.ops.deform_conv import DeformConv2d, DeformConv2dFunction
+from mmcv.ops.modulated_deform_conv import (
+    ModulatedDeformConv2d,
+    ModulatedDeformConv2dFunction,
+)
+from mmcv.ops.roi_align import RoIAlignFunction
+from mmcv.ops.roi_align_rotated import RoIAlignRotatedFunction
+from mmcv.ops.roi_pool import RoIPoolFunction
+
+from chex_mm.channels.flow import spread
+from chex_mm.channels.rules import rule
+from chex_mm.channels.rules.products import Operands, convolution
+from chex_mm.surgery import attributes
+from chex_mm.surgery import convolution as convolution_attributes
+
+attributes(DeformConv2d, ModulatedDeformConv2d)(convolution_attributes)
+
+
+@rule(RoIAlignFunction, RoIPoolFunction, RoIAlignRotatedFunction)
+def crop(flow, call):
+    """Where to crop is data; what is cropped keeps its channels."""
+    features, regions = call.inputs[:2]
+    if flow.has_channels(regions):
+        flow.pin(flow.labels(regions), f'{call.place} crops there')
+    return spread(flow.vector(features, 1), call.out.shape, 1)
+
+
+@rule(DeformConv2dFunction, ModulatedDeformConv2dFunction)
+def deformable_convolution(flow, call):
+    """A convolution whose sampling offsets and weights stay as they are.
+
+    Several deformable groups share offsets within each: the same slot of
+    every group is one channel, so that they stay equal.
+    """
+    for name in ('offset', 'mask'):
+        tensor = call.arguments.get(name)
+        if tensor is not None and flow.has_channels(tensor):
+            flow.pin(flow.labels(tensor), f'{call.place} samples there')
+    slots = flow.vector(call['input'], 1).view(call['deform_groups'], -1)
+    flow.tie(slots[:1].expand_as(slots), slots)
+    # The older version's `bias` is a flag that is always False.
+    bias = call['bias'] if call['bias'] is not False else None
+    operands = Operands(call['input'], call['weight'], bias, call['groups'])
+    return convolution(flow, call, operands)
