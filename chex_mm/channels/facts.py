@@ -36,6 +36,14 @@ class Space:
 
 
 @dataclass(frozen=True)
+class Tie:
+    """Labels that are one channel, (pairs, 2), and the operator's place."""
+
+    pairs: Tensor
+    place: str
+
+
+@dataclass(frozen=True)
 class LabelledWork:
     """Multiply-adds of an operator: `each * len(rows) * len(columns)`."""
 
@@ -51,7 +59,7 @@ class Facts:
     """The log of a trace. Label 0 means: not a channel, of fixed size."""
 
     spaces: dict[tuple[str, int], Space] = field(default_factory=dict)
-    ties: list[Tensor] = field(default_factory=list)  # each (pairs, 2)
+    ties: list[Tie] = field(default_factory=list)
     pins: list[tuple[Tensor, str]] = field(default_factory=list)
     work: list[LabelledWork] = field(default_factory=list)
     sizes: dict[tuple[str, str], Tensor] = field(default_factory=dict)
@@ -78,7 +86,7 @@ class Components:
 
     def __init__(self, facts: Facts):
         pairs = (
-            torch.cat(facts.ties).numpy()
+            torch.cat([tie.pairs for tie in facts.ties]).numpy()
             if facts.ties
             else np.zeros((0, 2), dtype=np.int64)
         )

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,7 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from chex_mm.channels.facts import Facts, LabelledWork
+from chex_mm.channels.call import Call, bind, default_kind
+from chex_mm.channels.facts import Facts, LabelledWork, Tie
 from chex_mm.channels.graph import Role, UnknownOp
 from chex_mm.channels.labels import (
     is_constant,
@@ -29,37 +29,6 @@ from chex_mm.channels.labels import (
     with_repeats,
     without_repeats,
 )
-
-
-@dataclass(frozen=True)
-class Call:
-    """One operator call as a rule sees it.
-
-    Attributes:
-        op: Name, as `aten.cat.default`.
-        key: The object under which its rule is registered.
-        arguments: By the name in the operator's schema, defaults included.
-        inputs: All tensors among the arguments, in order.
-        out: What the operator returned.
-        module: Path of the module that called it.
-        func: The operator overload; None for an autograd function.
-    """
-
-    op: str
-    key: Any
-    arguments: dict[str, Any]
-    inputs: tuple[Tensor, ...]
-    out: Any
-    module: str
-    func: Any = None
-
-    def __getitem__(self, name: str):
-        return self.arguments[name]
-
-    @property
-    def place(self) -> str:
-        """The operator and the module it ran in, for messages."""
-        return f'{self.op} in {self.module or "the model"}'
 
 
 @dataclass(frozen=True)
@@ -92,6 +61,7 @@ class Flow(TorchDispatchMode):
         self.facts = facts
         self.splits = {} if splits is None else splits
         self.module = ''
+        self.place = ''  # the operator whose rule runs, for messages
         self.is_counting = False
         self.running: Call | None = None  # the operator that has not returned
         self._rules = rules
@@ -129,16 +99,16 @@ class Flow(TorchDispatchMode):
 
     def flow(self, call: Call, out) -> None:
         """Applies the rule of a call and labels what it returned."""
-        call = Call(**{**vars(call), 'out': out})
+        call = replace(call, out=out)
+        self.place = call.place
         rule = self.rule_of(call)
         labels = NotImplemented if rule is None else rule(self, call)
         if labels is NotImplemented:
             self._unknown(call)
             labels = None
-        outs = out if isinstance(out, (tuple, list)) else (out,)
         if not isinstance(labels, (tuple, list)):
-            labels = (labels,) * len(outs)
-        for tensor, label in zip(outs, labels):
+            labels = (labels,) * len(call.outs)
+        for tensor, label in zip(call.outs, labels):
             if isinstance(tensor, Tensor):
                 self.label(tensor, label, written=_is_among(tensor, call))
 
@@ -310,7 +280,7 @@ class Flow(TorchDispatchMode):
 
     # Facts ---------------------------------------------------------------
 
-    def tie(self, a: Tensor, b: Tensor, what: str = '') -> None:
+    def tie(self, a: Tensor, b: Tensor) -> None:
         """Labels that meet, by broadcasting, are one channel.
 
         Where one side has no channel at full size the other is pinned; a
@@ -318,12 +288,12 @@ class Flow(TorchDispatchMode):
         """
         for one, other in ((a, b), (b, a)):
             fixed = unlabelled_at_full_size(one, other)
-            self.pin(fixed, what or 'it meets something of fixed size')
+            self.pin(fixed, f'it meets something of fixed size at {self.place}')
         for label in representatives(a, b):
-            self.pin(label, what or 'it is broadcast over channels')
+            self.pin(label, f'it is broadcast over channels at {self.place}')
         pairs = meets(a, b)
         if len(pairs):
-            self.facts.ties.append(pairs)
+            self.facts.ties.append(Tie(pairs, self.place))
 
     def pin(self, labels: Tensor, reason: str) -> None:
         """These labels may never be cut."""
@@ -370,42 +340,3 @@ def spread(vector: Tensor, shape, dim: int) -> Tensor:
 
 def _is_among(tensor: Tensor, call: Call) -> bool:
     return any(tensor is t for t in call.inputs)
-
-
-@cache
-def _schema(func) -> tuple[tuple[str, Any], ...]:
-    return tuple(
-        (a.name, a.default_value if a.has_default_value() else None)
-        for a in func._schema.arguments
-    )
-
-
-def bind(func, args, kwargs) -> dict[str, Any]:
-    """Arguments by their names in the schema, defaults filled in."""
-    schema = _schema(func)
-    bound = dict(schema)
-    bound.update(zip((name for name, _ in schema), args))
-    bound.update(kwargs)
-    return bound
-
-
-@cache
-def default_kind(func) -> str | None:
-    """'view' or 'pointwise' where torch's own schema says so.
-
-    In-place twins lack the tag in torch 2.11 and follow their functional
-    form.
-    """
-    if func.is_view:
-        return 'view'
-    packet = func.overloadpacket
-    name = packet._qualified_op_name.rpartition('::')[2]
-    twin = (
-        getattr(torch.ops.aten, name[:-1], None) if name[-1] == '_' else None
-    )
-    overloads = [func]
-    if twin is not None:
-        overloads += [getattr(twin, o) for o in twin.overloads()]
-    if any(torch.Tag.pointwise in o.tags for o in overloads):
-        return 'pointwise'
-    return None

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from chex_mm.channels.flow import Call, Flow
+from chex_mm.channels.call import Call
+from chex_mm.channels.flow import Flow
 
 
 @contextmanager

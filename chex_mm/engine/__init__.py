@@ -4,11 +4,19 @@
 run needs.
 """
 
+from importlib.util import find_spec
+
 from .safe_load import allow_mmengine_types
 
 allow_mmengine_types()
 
 from .hooks.chex_hook import CHEXHook  # noqa: E402
 from .models.masked_backbone import masked_backbone  # noqa: E402
+from .models.slim_model import slim_model  # noqa: E402
 
-__all__ = ['CHEXHook', 'masked_backbone']
+if find_spec('mmcv') and find_spec('mmcv._ext'):  # mmcv-lite has none
+    from . import kernels  # noqa: F401
+if find_spec('mmdet'):
+    from . import detectors  # noqa: F401
+
+__all__ = ['CHEXHook', 'masked_backbone', 'slim_model']

@@ -15,14 +15,19 @@ import torch
 
 
 def random_state() -> dict:
-    """The states of python's, numpy's and torch's generators."""
+    """The states of python's, numpy's and torch's generators.
+
+    On CUDA that of the current device: one process trains on one device.
+    """
     version, internal, gauss = random.getstate()
     name, keys, *rest = np.random.get_state()
     return dict(
         python=(version, torch.tensor(internal), gauss),
         numpy=(name, torch.from_numpy(keys.astype(np.int64)), *rest),
         torch=torch.get_rng_state(),
-        cuda=torch.cuda.get_rng_state_all(),
+        cuda=torch.cuda.get_rng_state()
+        if torch.cuda.is_initialized()
+        else None,
     )
 
 
@@ -33,8 +38,8 @@ def set_random_state(state: dict) -> None:
     name, keys, *rest = state['numpy']
     np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *rest))
     torch.set_rng_state(state['torch'].cpu())
-    for device, cuda in enumerate(state['cuda'][: torch.cuda.device_count()]):
-        torch.cuda.set_rng_state(cuda.cpu(), device)
+    if state['cuda'] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state['cuda'].cpu())
 
 
 @contextmanager
@@ -45,3 +50,13 @@ def kept_random_state() -> Iterator[None]:
         yield
     finally:
         set_random_state(state)
+
+
+@contextmanager
+def fixed_random_state() -> Iterator[None]:
+    """Draws inside are the same every time and leave no trace."""
+    with kept_random_state():
+        random.seed(0)
+        np.random.seed(0)
+        torch.default_generator.manual_seed(0)
+        yield

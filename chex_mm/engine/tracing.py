@@ -24,7 +24,7 @@ import chex_mm
 from ..channels.graph import ChannelGraph
 from ..errors import ChexError
 from .models.masked_backbone import drop_masks
-from .randomness import kept_random_state
+from .randomness import fixed_random_state
 
 Batch = Any  # what a data loader's collate function returns
 SAMPLES = 2  # a batch norm in training needs more than one
@@ -33,10 +33,12 @@ SAMPLES = 2  # a batch norm in training needs more than one
 def training_batch(source: Union[Runner, DataLoader, dict]) -> Batch:
     """A batch of two training samples through the stock pipeline.
 
+    Always the same ones, augmented in the same way.
+
     Args:
         source: A runner, its data loader, or the config of one.
     """
-    with kept_random_state():
+    with fixed_random_state():
         if isinstance(source, Runner):
             source = source.train_dataloader
         if not isinstance(source, DataLoader):
@@ -49,7 +51,7 @@ def training_batch(source: Union[Runner, DataLoader, dict]) -> Batch:
 def generated_batch(
     model: nn.Module, shape: tuple[int, int, int] = (3, 320, 320)
 ) -> Batch:
-    """A batch of noise with boxes (and masks) that an mmdet model can read."""
+    """A batch of noise with boxes and masks that an mmdet model can read."""
     from mmdet.testing import demo_mm_inputs
 
     classes = [
@@ -57,11 +59,11 @@ def generated_batch(
         for module in model.modules()
         if isinstance(getattr(module, 'num_classes', None), int)
     ]
-    with kept_random_state():
+    with fixed_random_state():
         batch = demo_mm_inputs(
             batch_size=SAMPLES,
             image_shapes=[shape] * SAMPLES,
-            with_mask=_reads(model, 'pad_mask', 'with_mask'),
+            with_mask=True,
             with_semantic=_reads(model, 'pad_seg', 'with_semantic'),
         )
     for sample in batch['data_samples']:
@@ -141,7 +143,7 @@ def trace_detector(
     if any(type(m).__name__ == 'SyncBatchNorm' for m in twin.modules()):
         twin = revert_sync_batchnorm(twin)  # same channels, no other process
     drop_masks(twin)
-    with kept_random_state():
+    with fixed_random_state():
         paths = run_paths(twin, batch)
         for mode, reason in paths.skipped.items():
             print_log(
@@ -174,6 +176,14 @@ def _preprocessed(model: nn.Module, batch: Batch, mode: str) -> Batch:
     if mode != 'loss':
         batch = _complete(_first_sample(batch))
     preprocess = copy.deepcopy(model.data_preprocessor)
+    augments = getattr(preprocess, 'batch_augments', None)
+    if isinstance(augments, nn.ModuleList):
+        # Random sizes are agreed on with other ranks, by the iteration.
+        preprocess.batch_augments = nn.ModuleList(
+            augment
+            for augment in augments
+            if type(augment).__name__ != 'BatchSyncRandomResize'
+        )
     return preprocess(batch, mode == 'loss')
 
 

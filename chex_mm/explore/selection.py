@@ -72,8 +72,11 @@ def residuals(gram: Tensor, retained: Tensor) -> Tensor:
     columns = _flat(gram)
     inside = retained.to(gram.device).repeat_interleave(members)
     rows = columns[inside]
-    left = columns.diagonal() - _projected(rows[:, inside], rows)
-    left = left.clamp(min=0).masked_fill(inside, 0)
+    left = torch.zeros_like(columns.diagonal())
+    left[~inside] = (
+        columns.diagonal()[~inside]
+        - _projected(rows[:, inside], rows[:, ~inside])
+    ).clamp(min=0)
     return left.view(size, members).sum(1).cpu()
 
 
@@ -81,19 +84,19 @@ def _flat(gram: Tensor) -> Tensor:
     return gram.flatten(2).flatten(0, 1)
 
 
-def _projected(inner: Tensor, rows: Tensor) -> Tensor:
-    """Squared length of every column's projection on the inner ones.
+def _projected(inner: Tensor, cross: Tensor) -> Tensor:
+    """Squared length of the outer columns' projections on the inner ones.
 
     Cholesky where it is safe, otherwise the eigenvectors that are no noise.
     """
     factor, failed = torch.linalg.cholesky_ex(inner)
     pivots = factor.diagonal().square()
     if not failed and pivots.min() > SAFE_PIVOT * pivots.max():
-        whitened = torch.linalg.solve_triangular(factor, rows, upper=False)
+        whitened = torch.linalg.solve_triangular(factor, cross, upper=False)
     else:
         values, vectors = torch.linalg.eigh(inner)
         real = values > _tolerance(values)
-        whitened = vectors[:, real].T @ rows / values[real, None].sqrt()
+        whitened = vectors[:, real].T @ cross / values[real, None].sqrt()
     return whitened.square().sum(0)
 
 

@@ -24,7 +24,7 @@ def test_frozen_statistics_name_norm_eval():
     with pytest.raises(ValueError, match='do not train') as error:
         recipe.check_trainable(*net(norm_eval=True))
     text = str(error.value)
-    assert 'backbone.stem.1, backbone.outer.1, neck.1' not in text
+    assert 'neck.1' not in text
     assert '\n    model = dict(backbone=dict(norm_eval=False))' in text
     assert "CHEXHook(exclude=['backbone.stem.1'" in text
 
@@ -33,6 +33,19 @@ def test_frozen_stages_are_named():
     with pytest.raises(ValueError, match='backbone.stem.0') as error:
         recipe.check_trainable(*net(frozen_stages=0))
     assert 'model = dict(backbone=dict(frozen_stages=-1))' in str(error.value)
+
+
+def test_one_line_thaws_everything():
+    model, groups = net(norm_eval=True, frozen_stages=0)
+    model.neck.norm_cfg = dict(type='BN', requires_grad=False)
+    model.neck[1].requires_grad_(False)
+    with pytest.raises(ValueError) as error:
+        recipe.check_trainable(model, groups)
+    assert (
+        '\n    model = dict(backbone=dict(frozen_stages=-1, '
+        "norm_eval=False), neck=dict(norm_cfg=dict(type='BN', "
+        'requires_grad=True)))\n' in str(error.value)
+    )
 
 
 def test_the_line_reaches_into_a_masked_backbone():

@@ -43,7 +43,9 @@ def train(work_dir, **changes):
     runner = build(
         work_dir,
         launcher='pytorch',
-        cfg=dict(model_wrapper_cfg=dict(type='MMDistributedDataParallel')),
+        cfg=dict(
+            model_wrapper_cfg=dict(device_ids=None, broadcast_buffers=False)
+        ),
         custom_hooks=[chex(), dict(type='EMAHook'), dict(type='Record')],
         **changes,
     )

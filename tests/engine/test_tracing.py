@@ -58,6 +58,11 @@ def test_a_batch_of_two_training_samples(tmp_path, source):
     assert found['data_samples'] == [0, 1]
 
 
+def test_the_batch_does_not_depend_on_the_random_state():
+    one, other = batch(), batch()
+    assert torch.equal(one['inputs'][1], other['inputs'][1])
+
+
 class Cached(ToyImages):
     """A data set whose pipeline keeps what it has seen, like a mosaic."""
 

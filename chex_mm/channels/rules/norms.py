@@ -51,7 +51,7 @@ def _tie_vectors(flow, call, channels: Tensor) -> Tensor:
                 if flow.is_named(vector)
                 else flow.labels(vector)
             )
-            flow.tie(channels, labels, f'{call.place} has a fixed size')
+            flow.tie(channels, labels)
     return channels
 
 

@@ -32,12 +32,11 @@ def tie(flow, call):
     labels = flow.labels(call.inputs[0])
     for other in call.inputs[1:]:
         other = flow.labels(other)
-        flow.tie(labels, other, f'it meets a fixed size at {call.place}')
+        flow.tie(labels, other)
         labels = merged(labels, other)
-    outs = call.out if isinstance(call.out, (tuple, list)) else (call.out,)
-    if any(_is_smaller(out, labels) for out in outs):
+    if any(_is_smaller(out, labels) for out in call.outs):
         return NotImplemented
-    return tuple(labels.expand(out.shape) for out in outs)
+    return tuple(labels.expand(out.shape) for out in call.outs)
 
 
 def _is_nothing(flow, call) -> bool:

@@ -134,11 +134,7 @@ def _linear(flow, call, x, weight, bias, transposed: bool = False):  # noqa: PLR
     if not flow.is_constant(x, others):
         # Positions carry the channels: the layer mixes within a channel.
         return _mixed_within(flow, call, x, rows, columns, bias)
-    flow.tie(
-        flow.vector(x, x.ndim - 1),
-        columns,
-        f'it meets a fixed size at {call.place}',
-    )
+    flow.tie(flow.vector(x, x.ndim - 1), columns)
     if bias is not None:
         flow.tie(flow.axis(bias, 0, Role.BIAS), rows)
     return spread(rows, call.out.shape, call.out.ndim - 1)

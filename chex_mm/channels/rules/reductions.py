@@ -55,11 +55,10 @@ def reduce(flow, call):
     labels = flow.labels(call.inputs[0])
     for dim in dims:
         labels = labels.narrow(dim, 0, 1)
-    outs = call.out if isinstance(call.out, (tuple, list)) else (call.out,)
-    if outs[0].ndim != labels.ndim:
+    if call.outs[0].ndim != labels.ndim:
         for dim in sorted(dims, reverse=True):
             labels = labels.squeeze(dim)
-    return (labels,) * len(outs)
+    return (labels,) * len(call.outs)
 
 
 @rule(
@@ -85,7 +84,6 @@ def order(flow, call):
     labels = flow.labels(x)
     if x.ndim:
         labels = labels.narrow(dim, 0, min(1, x.shape[dim]))
-    outs = call.out if isinstance(call.out, (tuple, list)) else (call.out,)
-    if outs[0].ndim < labels.ndim:
+    if call.outs[0].ndim < labels.ndim:
         labels = labels.squeeze(dim)
-    return tuple(labels.expand(out.shape) for out in outs)
+    return tuple(labels.expand(out.shape) for out in call.outs)

@@ -54,8 +54,7 @@ def resample(flow, call):
     x = call.inputs[0]
     dim = x.ndim - _DIMS_OF[call.key] - 1
     vector = flow.vector(x, dim)
-    outs = call.out if isinstance(call.out, (tuple, list)) else (call.out,)
-    return tuple(spread(vector, out.shape, dim) for out in outs)
+    return tuple(spread(vector, out.shape, dim) for out in call.outs)
 
 
 @rule(aten.grid_sampler_2d, aten.grid_sampler_3d, aten.grid_sampler)

@@ -7,9 +7,7 @@ again and refuses a model that it was not taken from.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import islice
 
-import torch
 from torch import nn
 
 from ...channels.graph import (
@@ -20,6 +18,7 @@ from ...channels.graph import (
     Slice,
     Work,
 )
+from ..models.masked_backbone import MASK
 
 SHOWN = 5  # differences that an error lists
 
@@ -104,26 +103,22 @@ def check_shapes(state: Mapping, model: nn.Module) -> None:
         ]
     }
     saved = state['graph']['shapes']
-    _refuse(
+    differences = [
         f'{name} is {_shape(saved.get(name))} in the checkpoint and '
         f'{_shape(here.get(name))} in the model'
         for name in dict.fromkeys([*saved, *here])
-        if not name.rpartition('.')[2].startswith('chex_mask/')
-        and saved.get(name) != here.get(name)
-    )
-
-
-def check_groups(state: Mapping, graph: ChannelGraph) -> None:
-    """Refuses a checkpoint with other channel groups than `graph`.
-
-    Raises:
-        ValueError: Names the groups and says what to do.
-    """
-    saved = graph_from_state(state['graph']).groups
-    _refuse(
-        f'the channels of {name} are coupled otherwise'
-        for name in dict.fromkeys([*saved, *graph.groups])
-        if not _is_same(saved.get(name), graph.groups.get(name))
+        if MASK not in name and saved.get(name) != here.get(name)
+    ]
+    if not differences:
+        return
+    rest = len(differences) - SHOWN
+    raise ValueError(
+        'The checkpoint was taken from another model: '
+        + '; '.join(differences[:SHOWN])
+        + (f'; and {rest} more' if rest > 0 else '')
+        + '. Resume with the config that wrote it (checkpoint["meta"]["cfg"])'
+        ', or start anew from its weights with load_from=... and '
+        'resume=False.'
     )
 
 
@@ -133,34 +128,3 @@ def _extent_state(extent: Extent) -> tuple[int, dict]:
 
 def _shape(shape: tuple | None) -> str:
     return 'missing' if shape is None else str(tuple(shape))
-
-
-def _is_same(one: ChannelGroup | None, other: ChannelGroup | None) -> bool:
-    if one is None or other is None:
-        return False
-    return (
-        one.size == other.size
-        and (one.pinned is None) == (other.pinned is None)
-        and len(one.slices) == len(other.slices)
-        and all(
-            (a.tensor, a.dim) == (b.tensor, b.dim)
-            and torch.equal(a.index.cpu(), b.index.cpu())
-            for a, b in zip(one.slices, other.slices)
-        )
-    )
-
-
-def _refuse(differences) -> None:
-    differences = iter(differences)
-    shown = list(islice(differences, SHOWN))
-    if not shown:
-        return
-    rest = len(list(differences))
-    raise ValueError(
-        'The checkpoint was taken from another model: '
-        + '; '.join(shown)
-        + (f'; and {rest} more' if rest else '')
-        + '. Resume with the config that wrote it (checkpoint["meta"]["cfg"])'
-        ', or start anew from its weights with load_from=... and '
-        'resume=False.'
-    )

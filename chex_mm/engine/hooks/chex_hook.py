@@ -28,8 +28,8 @@ from ..models.masked_backbone import marked_scopes, write_masks
 from ..randomness import random_state, set_random_state
 from ..tracing import trace_detector, training_batch
 from . import recipe, report
-from .checkpoint import check_groups, check_shapes, graph_state
-from .replicas import check_replicas, shared_plan
+from .checkpoint import check_shapes, graph_from_state, graph_state
+from .replicas import check_replicas, shared_graph, shared_plan
 from .resume import (
     RewoundIterator,
     bare_model,
@@ -98,9 +98,7 @@ class CHEXHook(Hook):
             runner.max_iters, _epoch_length(runner)
         )
         model = bare_model(runner)
-        graph = trace_detector(
-            model, training_batch(runner), self.settings.strict
-        )
+        graph = self._graph(runner, model)
         self._prepare_norms(runner, model, graph)
         self.explorer = ChannelExplorer(
             model,
@@ -182,6 +180,17 @@ class CHEXHook(Hook):
         check_shapes(checkpoint['chex'], bare_model(runner))
         self._saved = checkpoint['chex']
 
+    def _graph(self, runner: Runner, model: nn.Module) -> ChannelGraph:
+        """The model's channels; when resuming, those of the checkpoint.
+
+        What a pass costs may depend on the weights (proposals), and a resumed
+        run must go on with the same costs.
+        """
+        if self._saved is not None:
+            return graph_from_state(self._saved['graph'])
+        batch = training_batch(runner)
+        return shared_graph(trace_detector(model, batch, self.settings.strict))
+
     def _prepare_norms(
         self, runner: Runner, model: nn.Module, graph: ChannelGraph
     ) -> None:
@@ -225,7 +234,6 @@ class CHEXHook(Hook):
         return settings
 
     def _resume(self, runner: Runner, model: nn.Module) -> None:
-        check_groups(self._saved, self.explorer.graph)
         saved = tuple(self._saved['schedule'])
         if saved != self.schedule:
             raise ValueError(

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from ...channels.graph import ChannelGroup, Role
 
 SHOWN = 3  # modules that a message lists
+Option = tuple[str, str, object]  # module path, its option, the value to set
 
 
 def check_trainable(model: nn.Module, groups: Iterable[ChannelGroup]) -> None:
@@ -26,22 +27,18 @@ def check_trainable(model: nn.Module, groups: Iterable[ChannelGroup]) -> None:
     frozen = dict.fromkeys(_frozen(model, groups))
     if not frozen:
         return
-    lines = sorted(
-        {line for path in frozen for line in _thawing_lines(model, path)}
+    options = [option for path in frozen for option in _thaw(model, path)]
+    thaw = (
+        f'Write in the config:\n    {_line(model, options)}\nor'
+        if options
+        else 'Either set requires_grad=True, or'
     )
-    paste = ''.join(f'\n    {line}' for line in lines)
+    first = ', '.join(repr(path) for path in list(frozen)[:SHOWN])
+    more = ', ...' if len(frozen) > SHOWN else ''
     raise ValueError(
         f'CHEX cannot explore layers that do not train: {_list(frozen)} '
-        'have frozen parameters or statistics. '
-        + (
-            f'Write in the config:{paste}\nor'
-            if lines
-            else 'Either set requires_grad=True, or'
-        )
-        + ' leave them out: CHEXHook(exclude=['
-        + ', '.join(repr(path) for path in list(frozen)[:SHOWN])
-        + (', ...' if len(frozen) > SHOWN else '')
-        + ']).'
+        f'have frozen parameters or statistics. {thaw} leave them out: '
+        f'CHEXHook(exclude=[{first}{more}]).'
     )
 
 
@@ -61,18 +58,15 @@ def recipe_warnings(
     decayed = [p for p, scale in scales.items() if decay.get(id(scale))]
     warnings = []
     if zero:
-        lines = sorted(
-            {
-                _line(model, owner, 'zero_init_residual=False')
-                for path in zero
-                for owner in _owners(model, path, 'zero_init_residual')
-            }
-        )
+        options = [
+            (owner, 'zero_init_residual', False)
+            for path in zero
+            for owner in _owners(model, path, 'zero_init_residual')
+        ]
+        line = _line(model, options) if options else 'zero_init_residual=False'
         warnings.append(
             f'{len(zero)} explored norm layers start at 0 ({_list(zero)}): '
-            'their channels would be pruned first. Write '
-            + (' and '.join(lines) or 'zero_init_residual=False')
-            + '.'
+            f'their channels would be pruned first. Write {line}.'
         )
     if decayed:
         warnings.append(
@@ -125,20 +119,18 @@ def _frozen(model: nn.Module, groups: Iterable[ChannelGroup]) -> Iterator[str]:
                 yield path
 
 
-def _thawing_lines(model: nn.Module, path: str) -> Iterator[str]:
-    module = model.get_submodule(path)
+def _thaw(model: nn.Module, path: str) -> Iterator[Option]:
+    """The options that would let the module at `path` train."""
     for owner in _owners(model, path, 'frozen_stages'):
         if model.get_submodule(owner).frozen_stages >= 0:
-            yield _line(model, owner, 'frozen_stages=-1')
+            yield owner, 'frozen_stages', -1
     for owner in _owners(model, path, 'norm_eval'):
-        if model.get_submodule(owner).norm_eval and not module.training:
-            yield _line(model, owner, 'norm_eval=False')
+        if model.get_submodule(owner).norm_eval:
+            yield owner, 'norm_eval', False
     for owner in _owners(model, path, 'norm_cfg'):
-        norm = model.get_submodule(owner).norm_cfg or {}
+        norm = model.get_submodule(owner).norm_cfg
         if norm.get('requires_grad') is False:
-            norm = {**norm, 'requires_grad': True}
-            values = ', '.join(f'{k}={v!r}' for k, v in norm.items())
-            yield _line(model, owner, f'norm_cfg=dict({values})')
+            yield owner, 'norm_cfg', {**norm, 'requires_grad': True}
 
 
 def _owners(model: nn.Module, path: str, option: str) -> Iterator[str]:
@@ -151,12 +143,26 @@ def _owners(model: nn.Module, path: str, option: str) -> Iterator[str]:
             return
 
 
-def _line(model: nn.Module, owner: str, setting: str) -> str:
-    if getattr(model.get_submodule(owner), 'chex_scope', False):
-        owner += '.backbone'  # inside MaskedBackbone
-    for part in reversed(owner.split('.')):
-        setting = f'{part}=dict({setting})'
-    return f'model = dict({setting})'
+def _line(model: nn.Module, options: Iterable[Option]) -> str:
+    """One assignment that sets all `options` in a config."""
+    tree: dict = {}
+    for owner, option, value in options:
+        path = ['model', *owner.split('.')]
+        if getattr(model.get_submodule(owner), 'chex_scope', False):
+            path.append('backbone')  # inside MaskedBackbone
+        branch = tree
+        for part in path:
+            branch = branch.setdefault(part, {})
+        branch[option] = value
+    return f'model = {_literal(tree["model"])}'
+
+
+def _literal(value) -> str:
+    """`value` as configs write it."""
+    if not isinstance(value, dict):
+        return repr(value)
+    inside = ', '.join(f'{k}={_literal(v)}' for k, v in value.items())
+    return f'dict({inside})'
 
 
 def _list(paths: Iterable[str]) -> str:

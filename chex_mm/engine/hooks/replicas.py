@@ -8,11 +8,28 @@ from __future__ import annotations
 import zlib
 
 import torch
-from mmengine.dist import all_gather, broadcast, get_rank, get_world_size
+from mmengine.dist import (
+    all_gather,
+    broadcast,
+    broadcast_object_list,
+    get_rank,
+    get_world_size,
+)
 
+from ...channels.graph import ChannelGraph
 from ...errors import ChexError
 from ...explore.explorer import ChannelExplorer
 from ...explore.plan import Plan
+
+
+def shared_graph(graph: ChannelGraph) -> ChannelGraph:
+    """The graph of rank 0, on every rank.
+
+    Costs may differ between devices: they count the proposals of a detector.
+    """
+    graphs = [graph]
+    broadcast_object_list(graphs)
+    return graphs[0]
 
 
 def shared_plan(explorer: ChannelExplorer) -> Plan:

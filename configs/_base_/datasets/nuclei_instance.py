@@ -25,6 +25,8 @@ train_pipeline = [
     ),
     # A quarter of an image holds enough nuclei for a step.
     dict(type='RandomCrop', crop_size=(192, 192), recompute_bbox=True),
+    # What a border cuts to a line has no logarithm of its width.
+    dict(type='FilterAnnotations', min_gt_bbox_wh=(2, 2)),
     # A slide has no up or down.
     dict(
         type='RandomFlip',
