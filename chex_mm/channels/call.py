@@ -72,6 +72,14 @@ def bind(func, args, kwargs) -> dict[str, Any]:
 
 
 @cache
+def is_composite(func) -> bool:
+    """Whether torch writes the operator in terms of others."""
+    return torch._C._dispatch_has_kernel_for_dispatch_key(
+        func.name(), torch._C.DispatchKey.CompositeImplicitAutograd
+    )
+
+
+@cache
 def default_kind(func) -> str | None:
     """'view' or 'pointwise' where torch's own schema says so.
 

@@ -44,6 +44,40 @@ class Tie:
 
 
 @dataclass(frozen=True)
+class Take:
+    """Positions that an operator takes out of a dimension.
+
+    Attributes:
+        place: The operator and the module it ran in.
+        labels: (positions, labels) what each position holds; one row, for
+            all of them, where positions do not differ in their channels.
+        pieces: The positions in each output.
+    """
+
+    place: str
+    labels: Tensor
+    pieces: tuple[Tensor, ...]
+
+    @property
+    def is_of_channels(self) -> bool:
+        """Whether it takes some channels and leaves others."""
+        return len(self.labels) > 1
+
+    @property
+    def parts(self) -> int | None:
+        """Of how many equal parts every piece is one, or None."""
+        total, size = len(self.labels), len(self.pieces[0])
+        if not 1 < size < total or total % size:
+            return None
+        parts = torch.arange(total).view(-1, size)
+        is_part = [
+            len(piece) == size and bool((piece == parts).all(1).any())
+            for piece in self.pieces
+        ]
+        return total // size if all(is_part) else None
+
+
+@dataclass(frozen=True)
 class LabelledWork:
     """Multiply-adds of an operator: `each * len(rows) * len(columns)`."""
 
@@ -64,6 +98,8 @@ class Facts:
     work: list[LabelledWork] = field(default_factory=list)
     sizes: dict[tuple[str, str], Tensor] = field(default_factory=dict)
     unknown: dict[UnknownOp, None] = field(default_factory=dict)
+    takes: list[Take] = field(default_factory=list)
+    splits: dict[str, list[Tensor]] = field(default_factory=dict)  # by place
     size: int = 1  # labels given out, label 0 included
 
     def space(self, tensor: str, dim: int, role: Role, length: int) -> Tensor:

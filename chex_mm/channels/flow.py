@@ -18,8 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from chex_mm.channels.call import Call, bind, default_kind
-from chex_mm.channels.facts import Facts, LabelledWork, Tie
+from chex_mm.channels.call import Call, bind, default_kind, is_composite
+from chex_mm.channels.facts import Facts, LabelledWork, Take, Tie
 from chex_mm.channels.graph import Role, UnknownOp
 from chex_mm.channels.labels import (
     is_constant,
@@ -46,8 +46,9 @@ class Flow(TorchDispatchMode):
         facts: Where to write. Labels that it holds already are used, so
             that a narrow model can be run with the labels it has kept.
         rules: Operator, overload or autograd function to rule.
-        splits: How a view that splits channels is kept rectangular, by
-            place: 'slots' (default), 'rows' or 'pin'.
+        splits: How an operator that splits channels keeps them even, by
+            place: a view ties 'slots' (default), 'rows' or pins ('pin'); a
+            slice ties nothing (default) or 'slots'.
     """
 
     def __init__(
@@ -76,15 +77,18 @@ class Flow(TorchDispatchMode):
     # Operators -----------------------------------------------------------
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
+        kwargs, packet = kwargs or {}, func.overloadpacket
         inputs = tuple(
             a for a in tree_flatten((args, kwargs))[0] if isinstance(a, Tensor)
         )
         if self._is_paused or not any(map(self.has_channels, inputs)):
             return func(*args, **kwargs)
+        if is_composite(func) and not self._own_rule(func, packet):
+            with self:  # inference mode does not take them apart by itself
+                return func.decompose(*args, **kwargs)
         call = Call(
-            f'{func.overloadpacket}.{func._overloadname}',
-            func.overloadpacket,
+            f'{packet}.{func._overloadname}',
+            packet,
             bind(func, args, kwargs),
             inputs,
             None,
@@ -114,10 +118,13 @@ class Flow(TorchDispatchMode):
 
     def rule_of(self, call: Call) -> Callable | None:
         """By overload, by operator, or by what torch's schema calls it."""
-        rule = self._rules.get(call.func) or self._rules.get(call.key)
+        rule = self._own_rule(call.func, call.key)
         if rule is None and call.func is not None:
             rule = self._rules.get(default_kind(call.func))
         return rule
+
+    def _own_rule(self, func, key) -> Callable | None:
+        return self._rules.get(func) or self._rules.get(key)
 
     @contextmanager
     def paused(self):
@@ -181,7 +188,7 @@ class Flow(TorchDispatchMode):
         if few.numel() == 0:
             return True
         if int(few.max()) >= len(self._pinned):
-            grown = torch.zeros(self.facts.size, dtype=torch.bool)
+            grown = torch.zeros(2 * self.facts.size, dtype=torch.bool)
             grown[: len(self._pinned)] = self._pinned
             self._pinned = grown
         return not bool(((few != 0) & ~self._pinned[few]).any())
@@ -219,9 +226,14 @@ class Flow(TorchDispatchMode):
         if tensor._base is not None and tensor._base in self._written:
             return self._through_base(tensor)
         found = self._labels.get(tensor)
-        if isinstance(found, Tensor):
-            return found
-        if found is None and id(tensor) in self._names:
+        return (
+            found
+            if isinstance(found, Tensor)
+            else self._labels_of_weight(tensor)
+        )
+
+    def _labels_of_weight(self, tensor: Tensor) -> Tensor:
+        if id(tensor) in self._names and tensor not in self._labels:
             long = [d for d, size in enumerate(tensor.shape) if size > 1]
             if len(long) == 1:
                 vector = self.axis(tensor, long[0], Role.VALUE)
@@ -275,7 +287,7 @@ class Flow(TorchDispatchMode):
         labels = without_repeats(self.labels(tensor), but=dim)
         columns = labels.movedim(dim, 0).reshape(labels.shape[dim], -1)
         if columns.shape[1] > 1:
-            self.tie(columns[:, :1], columns)
+            self.tie(columns[:, :1].expand_as(columns), columns)
         return columns[:, 0]
 
     # Facts ---------------------------------------------------------------
@@ -288,7 +300,9 @@ class Flow(TorchDispatchMode):
         """
         for one, other in ((a, b), (b, a)):
             fixed = unlabelled_at_full_size(one, other)
-            self.pin(fixed, f'it meets something of fixed size at {self.place}')
+            self.pin(
+                fixed, f'it meets something of fixed size at {self.place}'
+            )
         for label in representatives(a, b):
             self.pin(label, f'it is broadcast over channels at {self.place}')
         pairs = meets(a, b)
@@ -305,6 +319,14 @@ class Flow(TorchDispatchMode):
         if not bool(self._pinned[labels].all()):
             self.facts.pins.append((labels, reason))
             self._pinned[labels] = True
+
+    def take(self, take: Take) -> Take:
+        """Notes which positions are taken; returns what the model takes.
+
+        That is the same, but for a narrow copy in the check by replay.
+        """
+        self.facts.takes.append(take)
+        return take
 
     def defer(self, tensor: Tensor, labels: Tensor, reason: str) -> None:
         """Pins labels as soon as an operator makes use of `tensor`."""

@@ -57,11 +57,11 @@ class RunFailed(ChexError):
 
     Attributes:
         flow: What was known about channels at that moment.
-        path: (name, positional arguments) of the modules that were running,
-            outermost first.
+        path: (name, arguments) of the modules that were running, outermost
+            first.
     """
 
-    def __init__(self, flow: Flow, path: list[tuple[str, tuple]], error):
+    def __init__(self, flow: Flow, path: list[tuple[str, Any]], error):
         super().__init__(
             f'{path[-1][0] if path and path[-1][0] else "The model"} failed '
             f'while its channels were traced: {type(error).__name__}: {error}'
@@ -104,13 +104,13 @@ def follow(model: nn.Module, runs: Runs, flow: Flow) -> None:
             raise RunFailed(flow, path, error) from error
 
 
-def _follow_modules(model: nn.Module, flow: Flow) -> list[tuple[str, tuple]]:
+def _follow_modules(model: nn.Module, flow: Flow) -> list[tuple[str, Any]]:
     """Keeps `flow.module` up to date; returns the stack of modules."""
-    stack: list[tuple[str, tuple]] = []
+    stack: list[tuple[str, Any]] = []
 
     def enter(name):
-        def hook(module, args):
-            stack.append((name, args))
+        def hook(module, args, kwargs):
+            stack.append((name, (args, kwargs)))
             flow.module = name
             _note_sizes(module, args, flow)
 
@@ -121,7 +121,7 @@ def _follow_modules(model: nn.Module, flow: Flow) -> list[tuple[str, tuple]]:
         flow.module = stack[-1][0] if stack else ''
 
     for name, module in model.named_modules():
-        module.register_forward_pre_hook(enter(name))
+        module.register_forward_pre_hook(enter(name), with_kwargs=True)
         module.register_forward_hook(leave)
     return stack
 

@@ -19,16 +19,17 @@ from mmengine.runner import CheckpointLoader, Runner
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from ..channels.graph import ChannelGraph
+from ..channels.graph import ChannelGraph, ChannelGroup
 from ..errors import ChexError
 from ..surgery import Difference, compare, describe, slim
-from .hooks.checkpoint import check_groups, graph_from_state
+from .hooks.checkpoint import graph_from_state
 from .models.masked_backbone import MASK
 from .models.slim_model import plain_architecture
 from .tracing import Path, trace_detector, training_batch
 
 MODES = ('tensor', 'predict')
-MOST_RELATIVE = 1e-4  # rounding stays far below, a wrong cut far above
+# Rounding stays far below, a wrong cut is far above.
+MOST_APART, MOST_APART_AT_DECISIONS = 1e-4, 1e-3
 IMAGES = 2
 
 
@@ -79,17 +80,15 @@ def slim_checkpoint(
     batch = _read_data('train_dataloader', training_batch, config)
     traced = trace_detector(masked, batch)
     keep = state['explorer']['keep']
-    try:
-        check_groups(state, traced)
-    except ValueError as error:
-        raise ChexError(str(error)) from error
+    graph = graph_from_state(state['graph'])
+    _check_groups(graph, traced, checkpoint)
     _check_inactive(masked, traced, keep)
     narrow = slim(masked, traced, keep)
     samples = _read_data('test_dataloader', _test_samples, config, images)
     return Slimmed(
         masked=masked,
         narrow=narrow,
-        graph=graph_from_state(state['graph']),
+        graph=graph,
         keep=keep,
         channels=dict(describe(masked, narrow).channels),
         differences=verify(masked, narrow, samples),
@@ -169,6 +168,31 @@ def _shape(tensor: Tensor | None) -> str:
     return 'missing' if tensor is None else str(tuple(tensor.shape))
 
 
+def _check_groups(saved: ChannelGraph, traced: ChannelGraph, name: str):
+    """Refuses a checkpoint whose channels are coupled in another way."""
+    for group in {**saved.groups, **traced.groups}:
+        there, here = saved.groups.get(group), traced.groups.get(group)
+        if not (there and here and _is_same(there, here)):
+            raise ChexError(
+                f'{name} is a checkpoint of another model: the channel group '
+                f'{group!r} is [{there or "missing"}] in the checkpoint and '
+                f'[{here or "missing"}] in the model. Pass the config that '
+                'wrote it (checkpoint["meta"]["cfg"]).'
+            )
+
+
+def _is_same(one: ChannelGroup, other: ChannelGroup) -> bool:
+    return (
+        (one.size, one.pinned is None) == (other.size, other.pinned is None)
+        and len(one.slices) == len(other.slices)
+        and all(
+            (a.tensor, a.dim) == (b.tensor, b.dim)
+            and torch.equal(a.index, b.index)
+            for a, b in zip(one.slices, other.slices)
+        )
+    )
+
+
 def _check_inactive(model: nn.Module, graph: ChannelGraph, keep) -> None:
     """Refuses weights that are not the sub-model of their own masks."""
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
@@ -229,14 +253,14 @@ def _plain(value: Any) -> Any:
 
 
 def _check_difference(mode: str, found: Difference) -> None:
-    for apart, where in (
-        (found.max_rel, 'of its outputs'),
-        (found.at_decisions, 'where it decides'),
+    for apart, most, where in (
+        (found.max_rel, MOST_APART, 'of the largest output'),
+        (found.at_decisions, MOST_APART_AT_DECISIONS, 'where it decides'),
     ):
-        if not apart <= MOST_RELATIVE:
+        if not apart <= most:
             raise ChexError(
-                f'The narrow model differs from the masked one in the '
-                f'{mode!r} path, by {apart:.1e} {where} ({MOST_RELATIVE:.0e} '
-                f'is allowed); nothing is written. In all: {found}. Please '
+                'The narrow model differs from the masked one in the '
+                f'{mode!r} path by {apart:.1e} {where} ({most:.0e} is '
+                f'allowed), so nothing is written. In all: {found}. Please '
                 'report the architecture.'
             )

@@ -16,15 +16,16 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from torch import nn
 
 from ..errors import ChexError
 from .deploy import Slimmed
-from .models import standalone
 from .models.slim_model import plain_architecture, type_name
 
 WEIGHTS, REPORT = 'slim.pth', 'report.json'
 CONFIG, STANDALONE = 'slim_config.py', 'standalone_config.py'
-BUILDER = 'slim_model'  # a copy of models/standalone.py
+BUILDER = 'slim_model'
+STANDALONE_BUILDER = Path(__file__).parent / 'models' / 'standalone.py'
 # mmengine puts the folder of a config in place of the braces.
 FIND_BUILDER = "import sys\n\nsys.path.insert(0, '{{ fileDirname }}')\n\n"
 
@@ -85,16 +86,46 @@ def write_directory(
 
 def slim_config(config: Config, channels: dict[str, dict]) -> Config:
     """The config of the narrow model, complete in itself."""
-    return _narrow_config(config, channels, 'SlimModel', 'chex_mm.engine')
+    return _narrow_config(config, channels, 'SlimModel')
 
 
 def standalone_config(config: Config, channels: dict[str, dict]) -> Config:
     """The same for an environment that knows nothing of chex_mm."""
-    return _narrow_config(config, channels, 'StandaloneSlimModel', BUILDER)
+    return _narrow_config(config, channels, 'StandaloneSlimModel')
+
+
+def slim_report(slimmed: Slimmed) -> dict:
+    """What the cut saves and that it changes nothing, as plain data.
+
+    `flops` are multiply-adds of one image, of the size that the training
+    pipeline gives; `file_bytes` are files with weights only.
+    """
+    graph, counts = slimmed.graph, slimmed.graph.counts(slimmed.keep)
+    outputs = slimmed.differences['tensor']
+    return {
+        'flops': {'dense': graph.flops(), 'slim': graph.flops(counts)},
+        'params': {
+            'dense': _parameters(slimmed.masked),
+            'slim': _parameters(slimmed.narrow),
+        },
+        'file_bytes': {
+            'dense': len(_weights_file(slimmed.masked, slimmed.meta)),
+            'slim': len(_weights_file(slimmed.narrow, slimmed.meta)),
+        },
+        'max_abs_diff': outputs.max_abs,
+        'max_rel_diff': outputs.max_rel,
+        'differences': {
+            mode: asdict(each) for mode, each in slimmed.differences.items()
+        },
+        'groups': {
+            name: {'dense': group.size, 'slim': counts[name]}
+            for name, group in graph.free.items()
+        },
+    }
 
 
 def _narrow_config(
-    config: Config, channels: dict[str, dict], builder: str, module: str
+    config: Config, channels: dict[str, dict], builder: str
 ) -> Config:
     content = config.to_dict()
     for key in ('work_dir', 'launcher'):  # of the run, not of the model
@@ -109,28 +140,59 @@ def _narrow_config(
         for hook in content.get('custom_hooks') or []
         if not (isinstance(hook, dict) and type_name(hook) == 'CHEXHook')
     ]
-    custom = content.get('custom_imports') or {}
-    imports = custom.get('imports', [])
-    imports = [imports] if isinstance(imports, str) else imports
-    others = [name for name in imports if not name.startswith('chex_mm')]
-    content['custom_imports'] = {**custom, 'imports': [*others, module]}
+    content['custom_imports'] = _imports(
+        content.get('custom_imports') or {}, builder
+    )
     content.update(load_from=None, resume=False)
     return Config(content)
 
 
+def _imports(custom: dict, builder: str) -> dict:
+    """`custom_imports` with the module that registers `builder`."""
+    names = custom.get('imports', [])
+    names = [names] if isinstance(names, str) else names
+    if builder == 'SlimModel':
+        names = [*names, 'chex_mm.engine']
+    else:
+        own = [n for n in names if n.partition('.')[0] != 'chex_mm']
+        names = [*own, BUILDER]
+    return {**custom, 'imports': list(dict.fromkeys(names))}
+
+
 def _fill(folder: Path, config: Config, slimmed: Slimmed) -> dict:
-    narrow = slim_config(config, slimmed.channels)
-    narrow.dump(folder / CONFIG)
-    _check_config(folder / CONFIG, narrow)
+    """Writes all files and returns the report."""
+    _write_config(folder / CONFIG, slim_config(config, slimmed.channels))
     text = standalone_config(config, slimmed.channels).pretty_text
     (folder / STANDALONE).write_text(FIND_BUILDER + text, encoding='utf-8')
-    shutil.copyfile(standalone.__file__, folder / f'{BUILDER}.py')
-    torch.save(_weights(slimmed.narrow, slimmed.meta), folder / WEIGHTS)
+    shutil.copyfile(STANDALONE_BUILDER, folder / f'{BUILDER}.py')
+    (folder / WEIGHTS).write_bytes(_weights_file(slimmed.narrow, slimmed.meta))
     report = slim_report(slimmed)
-    report['file_bytes']['slim'] = (folder / WEIGHTS).stat().st_size
-    (folder / REPORT).write_text(json.dumps(report, indent=2))
+    (folder / REPORT).write_text(json.dumps(report, indent=2) + '\n')
     return report
 
 
-def _check_config(path: Path, config: Config) -> None:
-    """A config is python text: what it says must be what was meant."""
+def _write_config(path: Path, config: Config) -> None:
+    """A config is python text: it must say what was meant."""
+    try:
+        config.dump(path)
+        found = Config.fromfile(path, import_custom_modules=False)
+    except (SyntaxError, NameError) as error:
+        raise ChexError(
+            f'The config cannot be written as a file: {error}'
+        ) from error
+    wrong = [k for k, v in config.items() if found.get(k) != v]
+    if wrong:
+        raise ChexError(
+            'The config cannot be written as a file: '
+            f'{", ".join(wrong)} would read differently.'
+        )
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def _weights_file(model: nn.Module, meta: dict) -> bytes:
+    file = io.BytesIO()
+    torch.save({'state_dict': model.state_dict(), 'meta': meta}, file)
+    return file.getvalue()

@@ -2,22 +2,22 @@
 
 An operator trace cannot tell a constant of the code (`x[:, :12]`) from
 `x.shape[1] // 2`. So a copy is cut at random and run with the labels that it
-has kept: whatever then fails, or meets other channels than before, is pinned
-and the reason says so. After a replay that finds nothing the graph is a fact.
+has kept: where channels then part, or meet others than before, they are tied
+more tightly or pinned. After a replay that finds nothing the graph is a fact.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import count
 
 import torch
 from torch import Tensor, nn
 
-from chex_mm.channels.facts import Components, Facts, Space
 from chex_mm.channels.flow import Flow
 from chex_mm.channels.graph import ChannelGraph
-from chex_mm.channels.labels import meets, without_repeats
+from chex_mm.channels.labels import without_repeats
 from chex_mm.channels.rules import RULES
 from chex_mm.channels.rules.movement import regroup
 from chex_mm.channels.trace import (
@@ -30,10 +30,19 @@ from chex_mm.channels.trace import (
     trace,
 )
 from chex_mm.errors import ChexError
-from chex_mm.surgery.cut import slim
+from chex_mm.surgery.cut import all_tensors, slim
+from chex_mm.surgery.modules import UnknownModule
+from chex_mm.surgery.narrow_flow import (
+    IN_PYTHON,
+    NEXT_SPLIT,
+    Disagreement,
+    Finding,
+    NarrowFlow,
+    Origin,
+)
 
-ROUNDS = 100  # every round pins at least one more channel
-NEXT_SPLIT = {'slots': 'rows', 'rows': 'pin'}
+SEEDS = 0, 1  # two cuts: in one, two numbers may be equal by chance
+ROUNDS = 100  # every round ties or pins at least one more channel
 
 
 def trace_channels(
@@ -60,165 +69,135 @@ def trace_channels(
     """
     runs = Runs.of(inputs, also, rules)
     splits: dict[str, str] = {}
+    pins: list[tuple[Tensor, str]] = []
     facts = trace(model, runs, splits)
     for _ in range(ROUNDS):
         graph = graph_of(model, facts)
         if strict and graph.unknown_ops:
             raise ChexError(graph.unknown_text())
-        found = replay(model, runs, graph, facts, splits)
+        origin = Origin(graph, facts, splits)
+        found = next(
+            filter(None, (replay(model, runs, origin, s) for s in SEEDS)), None
+        )
         if found is None:
             return graph
         if found.split:
-            splits[found.split] = NEXT_SPLIT[splits.get(found.split, 'slots')]
+            splits.update([found.split])
             facts = trace(model, runs, splits)
+            facts.pins += pins
         else:
-            facts.pins.append((found.labels, found.reason))
+            pins.append((found.labels, found.reason))
+            facts.pins.append(pins[-1])
     raise ChexError(
         f'After {ROUNDS} replays a narrow copy of the model still differs '
         f'from it; the last time: {found.reason}.'
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Finding:
-    """Why a narrow copy is not the model it was cut from.
-
-    Attributes:
-        labels: What must not be cut.
-        reason: The operator, the module and what happened there.
-        split: Place of a view that splits channels, if that is what fails.
-    """
-
-    labels: Tensor
-    reason: str
-    split: str | None = None
-
-
-class _Disagreement(Exception):
-    def __init__(self, finding: Finding):
-        super().__init__(finding.reason)
-        self.finding = finding
-
-
-class _Replay(Flow):
-    """A flow in which every new fact is a disagreement."""
-
-    place = ''
-
-    def flow(self, call, out) -> None:
-        self.place = call.place
-        super().flow(call, out)
-
-    def tie(self, a: Tensor, b: Tensor, what: str = '') -> None:
-        super().tie(a, b, what)
-        pairs = meets(a, b)
-        if len(pairs):
-            self._disagree(
-                pairs, f'after a cut other channels meet at {self.place}'
-            )
-
-    def pin(self, labels: Tensor, reason: str) -> None:
-        self._disagree(labels, f'after a cut {reason}')
-
-    def _disagree(self, labels: Tensor, reason: str) -> None:
-        labels = torch.unique(without_repeats(labels))
-        labels = labels[labels != 0]
-        if len(labels):
-            raise _Disagreement(Finding(labels, reason))
-
-
 def replay(
-    model: nn.Module,
-    runs: Runs,
-    graph: ChannelGraph,
-    facts: Facts,
-    splits: dict[str, str],
+    model: nn.Module, runs: Runs, origin: Origin, seed: int
 ) -> Finding | None:
-    """Runs a randomly cut copy; what it finds wrong, or None."""
-    keep = random_masks(graph)
+    """Runs a randomly cut copy; what it finds wrong, or None.
+
+    Raises:
+        ChexError: The copy fails and no channel accounts for it.
+    """
+    keep = random_masks(origin.graph, seed)
     if not keep:
         return None
-    narrow = slim(model, graph, keep)
-    flow = _Replay(
-        named_tensors(narrow),
-        _kept_facts(graph, facts, keep),
-        RULES if runs.rules is None else runs.rules,
-        splits,
-    )
+    try:
+        narrow = slim(model, origin.graph, keep)
+    except UnknownModule as error:
+        return _undeclared(model, origin, error)
+    rules = RULES if runs.rules is None else runs.rules
+    flow = NarrowFlow(narrow, rules, origin, keep)
     try:
         follow(narrow, runs, flow)
+        flow.check_ties()
+    except Disagreement as disagreement:
+        return disagreement.finding
     except RunFailed as failure:
-        found = _finding(failure)
-        # Labels first met in the replay belong to nothing that was cut.
-        known = found.labels[found.labels < facts.size]
-        if not len(known):
-            raise ChexError(
-                'A narrow copy of the model cannot be run, and no channel '
-                f'accounts for it: {failure.__cause__}'
-            ) from failure
-        return replace(found, labels=known)
+        if isinstance(failure.__cause__, Disagreement):
+            return flow.find_cause(failure.__cause__.finding)
+        return flow.find_cause(_broken(flow, failure))
     return None
 
 
 def random_masks(graph: ChannelGraph, seed: int = 0) -> dict[str, Tensor]:
-    """Keeps one to two thirds of every free group, at least two if it can."""
+    """Keeps one to two thirds of every free group, at least two if it can.
+
+    At seed 0 groups of the same size keep different numbers: that of one
+    must not pass for that of another.
+    """
     generator = torch.Generator().manual_seed(seed)
-    keep = {}
+    keep, seen = {}, defaultdict(count)
     for name, group in graph.free.items():
         least, most = -(-group.size // 3), -(-2 * group.size // 3)
         most = min(max(most, 2), group.size - 1)
         least = min(max(least, 2), most)
-        count = int(torch.randint(least, most + 1, (), generator=generator))
+        rank = next(seen[group.size])
+        if seed:
+            rank = int(torch.randint(group.size, (), generator=generator))
+        number = most - rank % (most - least + 1)
         order = torch.randperm(group.size, generator=generator)
         keep[name] = torch.zeros(group.size, dtype=torch.bool)
-        keep[name][order[:count]] = True
+        keep[name][order[:number]] = True
     return keep
 
 
-def _kept_facts(graph: ChannelGraph, facts: Facts, keep) -> Facts:
-    """Labels of the narrow copy: roots of what was kept, 0 if pinned."""
-    components = Components(facts)
-    stays = {
-        place: torch.ones(len(space.labels), dtype=torch.bool)
-        for place, space in facts.spaces.items()
-    }
-    for name, mask in keep.items():
-        for piece in graph.groups[name].slices:
-            stays[piece.tensor, piece.dim][piece.positions(~mask)] = False
-    kept = Facts(size=facts.size)
-    for place, space in facts.spaces.items():
-        roots = components.roots[space.labels.numpy()]
-        roots[components.is_pinned[roots]] = 0
-        labels = torch.from_numpy(roots)[stays[place]]
-        kept.spaces[place] = Space(*place, space.role, labels)
-    return kept
+def _undeclared(
+    model: nn.Module, origin: Origin, error: UnknownModule
+) -> Finding:
+    """What a module owns that does not say how its sizes follow."""
+    tensor = all_tensors(model)[error.tensor]
+    names = {n for n, t in named_tensors(model).items() if t is tensor}
+    spaces = origin.facts.spaces.values()
+    labels = [s.labels for s in spaces if s.tensor in names]
+    return Finding(torch.cat(labels), str(error).partition(' Declare it')[0])
 
 
-def _finding(failure: RunFailed) -> Finding:
-    """What must be pinned because of a failure."""
-    error, flow = failure.__cause__, failure.flow
-    if isinstance(error, _Disagreement):
-        return error.finding
+def _broken(flow: NarrowFlow, failure: RunFailed) -> Finding:
+    """What must be pinned because the narrow copy cannot be run."""
+    error = failure.__cause__
     message = str(error).strip().partition('\n')[0]
-    if flow.running is not None:
-        call = flow.running
-        return Finding(
-            _labels_of(flow, call.inputs),
-            f'a size is written in Python: {call.place} fails after a cut '
-            f'({message})',
-            call.place if flow.rule_of(call) is regroup else None,
-        )
-    for name, arguments in reversed(failure.path):
-        labels = _labels_of(flow, tensors_in(arguments))
+    message = f'{type(error).__name__}: {message}'
+    for labels, place in _suspects(flow, failure):
+        labels = labels[labels < len(flow.origin.is_free)]
         if len(labels):
-            return Finding(
-                labels,
-                f'a size is written in Python: {name or "the model"} fails '
-                f'after a cut ({type(error).__name__}: {message})',
-            )
+            call, split = flow.running, None
+            if call is not None and flow.rule_of(call) is regroup:
+                mode = flow.splits.get(call.place, 'slots')
+                split = call.place, NEXT_SPLIT[mode]
+            reason = f'{IN_PYTHON}: {place} fails after a cut ({message})'
+            return Finding(labels, reason, split)
     raise ChexError(
-        f'A narrow copy of the model fails: {message}'
+        'A narrow copy of the model cannot be run, and no channel accounts '
+        f'for it: {message}'
     ) from failure
+
+
+def _suspects(
+    flow: NarrowFlow, failure: RunFailed
+) -> Iterator[tuple[Tensor, str]]:
+    """Labels that a failure may be about, the likeliest first."""
+    if flow.running is not None:
+        yield _labels_of(flow, flow.running.inputs), flow.running.place
+        return
+    inner = failure.path[-1][0] if failure.path else ''
+    last = [flow.last] if flow.last is not None else []
+    modules = [
+        (_labels_of(flow, tensors_in(arguments)), name or 'the model')
+        for name, arguments in reversed(failure.path)
+    ]
+    results = [
+        (_labels_of(flow, tensors_in(call.out)), inner or 'the model')
+        for call in last
+    ]
+    # A module that has computed something stumbles over its own results.
+    if last and last[0].module.startswith(inner):
+        yield from results
+    yield from modules
+    yield from results
 
 
 def _labels_of(flow: Flow, tensors) -> Tensor:

@@ -16,8 +16,8 @@ custom_hooks = [
         steps=90,
         # The last 28 % of training belong to a structure that is fixed.
         end=0.72,
-        # The share of each group that returns at the first step, falling to
-        # 0 at `end`: enough to try channels, not the dense model again.
+        # The share of each group that returns at first. It falls to 0 at
+        # `end`: early steps search, late ones settle.
         regrow=dict(initial=0.3),
         # Odd widths are not faster than the next multiple of 8.
         divisor=8,

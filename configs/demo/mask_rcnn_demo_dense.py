@@ -7,10 +7,19 @@ _base_ = [
 ]
 
 model = dict(
-    roi_head=dict(bbox_head=dict(num_classes=4), mask_head=dict(num_classes=4))
+    # Shapes are at most 60 pixels wide: the finest level for all of them.
+    roi_head=dict(
+        bbox_roi_extractor=dict(featmap_strides=[4]),
+        bbox_head=dict(num_classes=4),
+        mask_roi_extractor=dict(featmap_strides=[4]),
+        mask_head=dict(num_classes=4),
+    ),
+    # An image holds six shapes: 30 proposals are as good as 100 (measured),
+    # with which the mask head alone would be two thirds of the FLOPs.
+    test_cfg=dict(rpn=dict(max_per_img=30)),
 )
 
-# 15 epochs, four minutes on two cores; twice as many would add little.
+# 15 epochs, under four minutes on one core.
 iterations = 600
 train_cfg = dict(
     type='IterBasedTrainLoop', max_iters=iterations, val_interval=iterations

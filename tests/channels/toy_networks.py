@@ -53,7 +53,11 @@ def conv(into, out, kernel=1, **settings):
 class ConvNormConv(nn.Module):
     def __init__(self):
         super().__init__()
-        self.a, self.norm, self.b = conv(3, 4, 3), nn.BatchNorm2d(4), conv(4, 8)
+        self.a, self.norm, self.b = (
+            conv(3, 4, 3),
+            nn.BatchNorm2d(4),
+            conv(4, 8),
+        )
 
     def forward(self, x):
         return self.b(self.norm(self.a(x)).relu())

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from chex_mm.engine.hooks.checkpoint import (
+    check_groups,
     check_shapes,
     graph_from_state,
     graph_state,
@@ -57,7 +58,20 @@ def test_a_model_can_be_cut_without_tracing_again(traced):
 
 def test_the_same_model_is_accepted(traced):
     model, graph = traced
-    assert check_shapes(dict(graph=saved(graph)), model) is None
+    state = dict(graph=saved(graph))
+    assert check_shapes(state, model) is None
+    assert check_groups(state, graph) is None
+
+
+def test_other_couplings_are_refused(traced):
+    _, graph = traced
+    state = dict(graph=saved(graph))
+    group = next(g for g in state['graph']['groups'] if g['name'] == 'neck.0')
+    group['slices'] = group['slices'][1:]
+    with pytest.raises(
+        ValueError, match='the channels of neck.0 are coupled otherwise'
+    ):
+        check_groups(state, graph)
 
 
 def test_differences_are_listed(traced):

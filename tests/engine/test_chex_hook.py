@@ -14,6 +14,10 @@ from chex_mm.errors import ChexError
 
 from .toy_runs import build, chex, hook_of, loader
 
+# sigmoid(0) is not 0: what reads an inactive channel gets a gradient.
+LEAKY = dict(
+    type='ToyNet', backbone=dict(type='ToyBackbone', activation='sigmoid')
+)
 NO_CHECKPOINT = dict(default_hooks=dict(checkpoint=None))
 
 
@@ -45,8 +49,9 @@ class WatchMomentum(Hook):
     def after_train_iter(self, runner, **_):
         if runner.iter + 1 in hook_of(runner).schedule:
             state = runner.optim_wrapper.optimizer.state
-            momentum = state[runner.model.neck[0].weight]['momentum_buffer']
-            active = hook_of(runner).explorer.keep['neck.0']
+            weight = runner.model.backbone.inner[0].weight
+            momentum = state[weight]['momentum_buffer']
+            active = hook_of(runner).explorer.keep['backbone.inner.0']
             self.found.append(
                 (bool(momentum[active].any()), bool(momentum[~active].any()))
             )
@@ -89,20 +94,21 @@ def test_steps_run_when_due_and_meet_the_budget(tmp_path):
 
 
 def test_inactive_channels_are_zero_after_every_iteration(tmp_path):
-    _, hook, watch = train(tmp_path)
-    assert not all(mask.all() for mask in hook.explorer.keep.values())
+    _, hook, watch = train(tmp_path, model=LEAKY)
+    assert not hook.explorer.keep['backbone.inner.0'].all()
     assert watch.leaks == []
 
 
 def test_momentum_of_what_left_is_zero(tmp_path):
-    runner, _, _ = train(tmp_path, hooks=[dict(type='WatchMomentum')])
+    runner, hook, _ = train(tmp_path, hooks=[dict(type='WatchMomentum')])
     watch = next(h for h in runner.hooks if isinstance(h, WatchMomentum))
     assert watch.found == [(True, False)] * 4
+    assert not hook.explorer.keep['backbone.inner.0'].all()
 
 
 def test_the_averaged_copy_is_the_same_sub_model(tmp_path):
     runner, hook, watch = train(
-        tmp_path, hooks=[dict(type='EMAHook', momentum=0.2)]
+        tmp_path, model=LEAKY, hooks=[dict(type='EMAHook', momentum=0.2)]
     )
     ema = next(h for h in runner.hooks if isinstance(h, EMAHook))
     assert hook._copies == (ema.ema_model.module,)
@@ -221,8 +227,9 @@ def test_the_seed_is_the_runners_unless_given(tmp_path):
 def test_norms_from_scratch_start_at_norm_init(tmp_path):
     still = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.0))
     runner, hook, _ = train(tmp_path, optim_wrapper=still)
-    scale = runner.model.neck[1].weight
-    active = hook.explorer.keep['neck.0']
+    scale = runner.model.backbone.inner[1].weight
+    active = hook.explorer.keep['backbone.inner.0']
+    assert not active.all()
     assert (scale[active] == 0.5).all()
     assert not scale[~active].any()
 
@@ -235,6 +242,7 @@ def test_norms_from_scratch_start_at_norm_init(tmp_path):
         (dict(budget=dict(type='watts', keep=0.5)), "'watts'"),
         (dict(regrow=dict(first=0.3)), "it takes 'initial' and 'policy'"),
         (dict(execution='quick'), "execution='masked'"),
+        (dict(scope='neck'), "write scope=['neck']"),
     ],
 )
 def test_wrong_settings(tmp_path, settings, text):

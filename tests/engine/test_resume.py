@@ -199,6 +199,9 @@ def test_a_resumed_run_reads_the_same_samples(tmp_path):
     whole = build(tmp_path)
     whole.train()
     again = resumed(tmp_path, checkpoint(tmp_path, 9, by_epoch=False))
-    reads = whole.train_dataloader.dataset.reads
-    assert len(reads) > 4 * 24
-    assert again.train_dataloader.dataset.reads == reads
+    reads = [
+        runner.train_dataloader.dataset.reads[-4 * 24 :]
+        for runner in (whole, again)
+    ]
+    assert len(reads[0]) == 4 * 24
+    assert reads[0] == reads[1]

@@ -34,9 +34,14 @@ class ToyBackbone(nn.Module):
     """A stem and a residual block, with the switches of a ResNet."""
 
     def __init__(
-        self, norm_eval=False, frozen_stages=-1, zero_init_residual=False
+        self,
+        norm_eval=False,
+        frozen_stages=-1,
+        zero_init_residual=False,
+        activation='relu',
     ):
         super().__init__()
+        self.activation = getattr(torch, activation)
         self.norm_eval = norm_eval
         self.frozen_stages = frozen_stages
         self.zero_init_residual = zero_init_residual
@@ -50,7 +55,7 @@ class ToyBackbone(nn.Module):
 
     def forward(self, x):
         x = self.stem(x).relu()
-        return (x + self.outer(self.inner(x).relu())).relu()
+        return (x + self.outer(self.activation(self.inner(x)))).relu()
 
     def train(self, mode=True):
         super().train(mode)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from chex_mm.channels.facts import Take
 from chex_mm.channels.flow import Axes, spread
-from chex_mm.channels.labels import varying
+from chex_mm.channels.labels import varying, without_repeats
 from chex_mm.channels.rules.table import rule
 
 aten = torch.ops.aten
@@ -54,7 +55,6 @@ def join(flow, call):
     aten.alias,
     aten.lift_fresh,
     aten._to_copy,
-    aten.contiguous,
 )
 def keep(flow, call):
     tensor = call.inputs[0]
@@ -89,8 +89,6 @@ def permute(flow, call):
 @rule(
     aten.view,
     aten._unsafe_view,
-    aten.reshape,
-    aten.unflatten,
     aten._reshape_alias,
 )
 def regroup(flow, call):
@@ -106,34 +104,55 @@ def regroup(flow, call):
     labels = flow.labels(tensor).reshape(call.out.shape)
     dims = varying(labels)
     how = flow.splits.get(call.place, 'slots')
-    if len(dims) > 1 and how == 'slots':
-        for dim in dims[:-1]:
-            flow.tie(labels.narrow(dim, 0, 1).expand_as(labels), labels)
-    elif len(dims) > 1 and how == 'rows':
-        for dim in dims[1:]:
-            flow.tie(labels.narrow(dim, 0, 1).expand_as(labels), labels)
     if how == 'pin':
         flow.pin(labels, f'a size is written in Python: {call.place}')
+    elif len(dims) > 1:
+        flow.facts.splits.setdefault(call.place, []).append(labels.unique())
+        for dim in dims[:-1] if how == 'slots' else dims[1:]:
+            same = labels.narrow(dim, 0, 1).expand_as(labels)
+            flow.tie(same, labels)
+            labels = same
     return labels
 
 
 @rule(
+    aten.slice,
+    aten.select,
     aten.split,
     aten.split_with_sizes,
-    aten.chunk,
-    aten.tensor_split,
     aten.unsafe_split,
-    aten.unsafe_chunk,
 )
-def split(flow, call):
-    """Equal pieces stay equal: the same slot of each piece is one channel."""
-    pieces = moved(flow, call)
-    first = pieces[0]
-    dim = call['dim'] % first.ndim
-    if all(p.shape == first.shape for p in pieces) and dim in varying(first):
-        for piece in pieces[1:]:
-            flow.tie(first, piece)
-    return pieces
+def take(flow, call):
+    """Takes parts: the code may have counted them, so they are noted.
+
+    Equal pieces stay equal: the same slot of each piece is one channel.
+    """
+    labels = flow.labels(call['self'])
+    out = moved(flow, call)
+    dim = call['dim'] % labels.ndim
+    size = labels.shape[dim]
+    few = without_repeats(labels, but=dim).movedim(dim, 0).reshape(size, -1)
+    if not few.any():
+        return out
+    positions = moved_positions(call, size)
+    if dim not in varying(labels):
+        flow.take(Take(call.place, few[:1], positions))
+        return out
+    parts = flow.take(Take(call.place, few, positions)).parts
+    if parts and (
+        len(positions) == parts or flow.splits.get(call.place) == 'slots'
+    ):
+        slots = few.unflatten(0, (parts, -1))
+        flow.tie(slots[:1].expand_as(slots), slots)
+    return out
+
+
+def moved_positions(call, size: int) -> tuple[Tensor, ...]:
+    """The positions along the dimension of a call that each output has."""
+    arguments = {**call.arguments, 'self': torch.arange(size), 'dim': 0}
+    out = call.func(**arguments)
+    pieces = out if isinstance(out, (tuple, list)) else (out,)
+    return tuple(piece.reshape(-1) for piece in pieces)
 
 
 @rule(aten.unbind)
@@ -175,7 +194,7 @@ def shuffle_pixels(flow, call):
     return flow_out
 
 
-@rule(aten.channel_shuffle, aten.native_channel_shuffle)
+@rule(aten.channel_shuffle)
 def shuffle_channels(flow, call):
     vector = flow.vector(call['self'], 1)
     slots = vector.view(call['groups'], -1)
@@ -191,7 +210,7 @@ def unfold_patches(flow, call):
     return spread(vector, call.out.shape, dim)
 
 
-@rule(aten.index, aten.index_select, aten.gather, aten.take_along_dim)
+@rule(aten.index, aten.index_select, aten.gather)
 def pick(flow, call):
     """Picks by data: along channels the picked positions are fixed."""
     tensor = call['self']
@@ -226,11 +245,23 @@ def _indexed_dims(indices) -> list[int]:
     return dims
 
 
+@rule(aten.as_strided_)
+def stride(flow, call):
+    """Torch changes the memory format of pooled features with it."""
+    if call.out.shape != flow.labels(call['self']).shape:
+        return NotImplemented
+    return flow.labels(call['self'])
+
+
 @rule(aten.copy_)
 def write(flow, call):
+    """What is written over channels is as many channels."""
     if flow.is_weight(call['src']):
         return NotImplemented
-    return flow.labels(call['src']).expand(call['self'].shape)
+    labels, before = flow.labels(call['src']), flow.labels(call['self'])
+    if without_repeats(before).any():
+        flow.tie(before, labels)
+    return labels.expand(before.shape)
 
 
 @rule(
@@ -307,7 +338,6 @@ def put(flow, call):
     aten.unique_dim,
     aten.bincount,
     aten.isin,
-    aten.one_hot,
     aten.searchsorted,
     aten.bucketize,
 )

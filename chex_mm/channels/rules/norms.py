@@ -55,7 +55,7 @@ def _tie_vectors(flow, call, channels: Tensor) -> Tensor:
     return channels
 
 
-@rule(aten.native_layer_norm, aten._fused_rms_norm, aten.rms_norm)
+@rule(aten.native_layer_norm)
 def layer_norm(flow, call):
     """Mean and variance over channels change with every one cut."""
     ndim = call['input'].ndim

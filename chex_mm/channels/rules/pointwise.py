@@ -15,7 +15,6 @@ aten = torch.ops.aten
 @rule(
     'pointwise',
     aten.native_dropout,
-    aten.dropout,
     aten.rrelu_with_noise,
     aten.hardswish,
     aten.hardswish_,

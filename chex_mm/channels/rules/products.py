@@ -184,9 +184,7 @@ def _product(flow, call, a, b):
     aten._scaled_dot_product_flash_attention_for_cpu,
     aten._scaled_dot_product_flash_attention,
     aten._scaled_dot_product_efficient_attention,
-    aten._scaled_dot_product_attention_math,
     aten._native_multi_head_attention,
-    aten.cdist,
     aten._cdist_forward,
     aten._euclidean_dist,
 )

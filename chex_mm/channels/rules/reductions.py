@@ -70,7 +70,6 @@ def reduce(flow, call):
     aten.cumprod,
     aten.logcumsumexp,
     aten.sort,
-    aten.argsort,
     aten.topk,
     aten.kthvalue,
 )

@@ -19,7 +19,6 @@ SPATIAL_DIMS = {
         aten.replication_pad1d,
     ),
     2: (
-        aten.max_pool2d,
         aten.max_pool2d_with_indices,
         aten.avg_pool2d,
         aten._adaptive_avg_pool2d,
@@ -57,7 +56,7 @@ def resample(flow, call):
     return tuple(spread(vector, out.shape, dim) for out in call.outs)
 
 
-@rule(aten.grid_sampler_2d, aten.grid_sampler_3d, aten.grid_sampler)
+@rule(aten.grid_sampler_2d, aten.grid_sampler_3d)
 def sample(flow, call):
     """Where to sample is data; what is sampled keeps its channels."""
     if flow.has_channels(call['grid']):

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from dataclasses import dataclass, field
-from typing import Union
 
 from mmengine.dist import is_main_process
-from mmengine.hooks import EMAHook, Hook
-from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from mmengine.runner import EpochBasedTrainLoop, Runner
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
+from mmengine.runner import Runner
+from mmengine.utils import apply_to
+from torch import is_tensor, nn
 
 from ...channels.graph import ChannelGraph
 from ...explore.budget import Budget
@@ -30,43 +26,14 @@ from ..tracing import trace_detector, training_batch
 from . import recipe, report
 from .checkpoint import check_shapes, graph_from_state, graph_state
 from .replicas import check_replicas, shared_graph, shared_plan
-from .resume import (
-    RewoundIterator,
+from .resume import RewoundIterator, pending_gradients, set_gradients
+from .settings import Settings
+from .training_run import (
+    averaged_copies,
     bare_model,
-    pending_gradients,
-    set_gradients,
+    check_runner,
+    epoch_length,
 )
-from .schedule import Schedule
-
-
-@dataclass(frozen=True)
-class Settings(Schedule):
-    """What `CHEXHook` takes beside its budget.
-
-    Attributes:
-        regrow: `initial`, the share of each group that regrows at first,
-            and optionally `policy`, a key of `REGROWTHS`.
-        scope: Patterns of module paths to explore; default: what
-            `MaskedBackbone` built, else all that is not pinned.
-        exclude: Patterns to leave at full width.
-        divisor: Widths are multiples of it where possible.
-        floor: Least share of each group; default: half of the uniform one.
-        execution: 'masked': full shapes, inactive channels zero.
-        norm_init: Where explored norm layers start in training from
-            scratch; None leaves them alone.
-        seed: Decides every random draw; default: the runner's.
-        strict: Refuse a model with operators that have no rule.
-    """
-
-    regrow: dict = field(default_factory=lambda: dict(initial=0.3))
-    scope: Union[list, None] = None
-    exclude: Union[list, None] = None
-    divisor: int = 8
-    floor: Union[float, None] = None
-    execution: str = 'masked'
-    norm_init: Union[float, None] = 0.5
-    seed: Union[int, None] = None
-    strict: bool = False
 
 
 @HOOKS.register_module()
@@ -92,10 +59,10 @@ class CHEXHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Traces the model and makes, or resumes, the sub-model."""
-        _check_runner(runner)
-        self._copies = _averaged_copies(runner, self)
+        check_runner(runner)
+        self._copies = averaged_copies(runner, self)
         self.schedule = self.settings.iterations(
-            runner.max_iters, _epoch_length(runner)
+            runner.max_iters, epoch_length(runner)
         )
         model = bare_model(runner)
         graph = self._graph(runner, model)
@@ -116,7 +83,7 @@ class CHEXHook(Hook):
         runner.logger.info(report.start_summary(self.explorer, self.schedule))
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Gives a resumed epoch-based run its random states back."""
+        """Gives a resumed run its random states back, see `resume`."""
         if self._saved is None:
             return
         state, self._saved = self._saved['random'], None
@@ -158,13 +125,14 @@ class CHEXHook(Hook):
         if self.explorer is None:
             return
         model = bare_model(runner)
-        checkpoint['chex'] = dict(
+        state = dict(
             explorer=self.explorer.state_dict(),
             graph=graph_state(self.explorer.graph),
             schedule=list(self.schedule),
             random=self._random or random_state(),
             gradients=pending_gradients(model, runner.optim_wrapper),
         )
+        checkpoint['chex'] = apply_to(state, is_tensor, lambda t: t.cpu())
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Takes the state of the exploration, if this run is to resume it."""
@@ -266,49 +234,6 @@ class CHEXHook(Hook):
     def _write_masks(self) -> None:
         for model in (self.explorer.model, *self._copies):
             write_masks(model, self.explorer.keep)
-
-
-def _check_runner(runner: Runner) -> None:
-    """Refuses what splits parameters or has several optimizers."""
-    wrapper = runner.optim_wrapper
-    if isinstance(wrapper, OptimWrapperDict) or not isinstance(
-        wrapper, OptimWrapper
-    ):
-        raise ValueError(
-            f'CHEXHook needs one optimizer, this run has a '
-            f'{type(wrapper).__name__}. Write optim_wrapper = '
-            "dict(type='OptimWrapper', optimizer=dict(...))."
-        )
-    if is_model_wrapper(runner.model) and not isinstance(
-        runner.model, DistributedDataParallel
-    ):
-        raise ValueError(
-            f'CHEXHook cannot explore a model in a '
-            f'{type(runner.model).__name__}, which splits its parameters. '
-            "Write model_wrapper_cfg = dict(type='MMDistributedDataParallel')"
-            ' or leave it out.'
-        )
-
-
-def _averaged_copies(runner: Runner, hook: Hook) -> tuple[nn.Module, ...]:
-    """The averaged models of hooks that must run before this one."""
-    copies = []
-    for position, other in enumerate(runner.hooks):
-        if isinstance(other, EMAHook):
-            if position > runner.hooks.index(hook):
-                raise ValueError(
-                    f'{type(other).__name__} runs after CHEXHook and would '
-                    'average channels that are inactive. Write '
-                    f"dict(type='{type(other).__name__}', ..., priority=49)."
-                )
-            copies.append(other.ema_model.module)
-    return tuple(copies)
-
-
-def _epoch_length(runner: Runner) -> int | None:
-    if isinstance(runner.train_loop, EpochBasedTrainLoop):
-        return len(runner.train_dataloader)
-    return None
 
 
 def _range(schedule: tuple[int, ...]) -> str:

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ..randomness import set_random_state
@@ -43,12 +41,6 @@ class RewoundIterator:
             set_random_state(self.state)
         self.left -= 1
         return next(self.iterator)
-
-
-def bare_model(runner: Runner) -> nn.Module:
-    """The model without a wrapper for distributed training."""
-    model = runner.model
-    return model.module if is_model_wrapper(model) else model
 
 
 def pending_gradients(

@@ -26,8 +26,14 @@ model = dict(
     bbox_head=dict(type='RetinaSepBNHead', num_ins=5, norm_cfg=norm_cfg),
 )
 
-# Decay would pull the scales that rank the channels towards zero.
-optim_wrapper = dict(paramwise_cfg=dict(norm_decay_mult=0))
+optim_wrapper = dict(
+    paramwise_cfg=dict(
+        # Decay would pull the scales that rank the channels towards zero.
+        norm_decay_mult=0,
+        # The head's shared convolutions appear once per level.
+        bypass_duplicate=True,
+    )
+)
 
 # 6x, 540k iterations of 16 images: where random weights have caught up with
 # pre-trained ones.

@@ -1,0 +1,47 @@
+"""What a config may say to `CHEXHook`, with the defaults of the paper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Union
+
+from .schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Settings(Schedule):
+    """What `CHEXHook` takes beside its budget.
+
+    Attributes:
+        regrow: `initial`, the share of each group that regrows at first,
+            and optionally `policy`, a key of `REGROWTHS`.
+        scope: Patterns of module paths to explore; default: what
+            `MaskedBackbone` built, else all that is not pinned.
+        exclude: Patterns to leave at full width.
+        divisor: Widths are multiples of it where possible.
+        floor: Least share of each group; default: half of the uniform one.
+        execution: 'masked': full shapes, inactive channels zero.
+        norm_init: Where explored norm layers start in training from
+            scratch; None leaves them alone.
+        seed: Decides every random draw; default: the runner's.
+        strict: Refuse a model with operators that have no rule.
+    """
+
+    regrow: dict = field(default_factory=lambda: dict(initial=0.3))
+    scope: Union[list, None] = None
+    exclude: Union[list, None] = None
+    divisor: int = 8
+    floor: Union[float, None] = None
+    execution: str = 'masked'
+    norm_init: Union[float, None] = 0.5
+    seed: Union[int, None] = None
+    strict: bool = False
+
+    def __post_init__(self):
+        for name in ('scope', 'exclude'):
+            patterns = getattr(self, name)
+            if isinstance(patterns, str):
+                raise ValueError(
+                    f'CHEXHook({name}={patterns!r}) must be a list; write '
+                    f'{name}=[{patterns!r}].'
+                )

@@ -1,0 +1,243 @@
+"""A narrow copy's run under the labels of the model it was cut from.
+
+Labels are those of the model, so whatever is right meets as it met there;
+every fact that the model did not state is a disagreement, and so is every
+one that is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from chex_mm.channels.call import Call
+from chex_mm.channels.facts import Components, Facts, Space, Take
+from chex_mm.channels.flow import Flow
+from chex_mm.channels.graph import ChannelGraph
+from chex_mm.channels.labels import without_repeats
+from chex_mm.channels.trace import named_tensors, tensors_in
+
+NEXT_SPLIT = {'slots': 'rows', 'rows': 'pin'}
+IN_PYTHON = 'a size is written in Python'
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """Why a narrow copy is not the model it was cut from.
+
+    Attributes:
+        labels: What must not be cut.
+        reason: The operator, the module and what happened there.
+        split: Place of an operator that splits channels and how it shall
+            keep them even, where that may be enough.
+    """
+
+    labels: Tensor
+    reason: str
+    split: tuple[str, str] | None = None
+
+
+class Disagreement(Exception):
+    def __init__(self, finding: Finding):
+        super().__init__(finding.reason)
+        self.finding = finding
+
+
+class Origin:
+    """The model that a narrow copy has to agree with.
+
+    Attributes:
+        graph: Its channels.
+        facts: What its trace found.
+        splits: How views and slices were kept even in that trace.
+        is_free: Per label, whether it may be cut.
+        ties: Sorted pairs of labels that are one channel.
+    """
+
+    def __init__(
+        self, graph: ChannelGraph, facts: Facts, splits: dict[str, str]
+    ):
+        self.graph = graph
+        self.facts = facts
+        self.splits = splits
+        components = Components(facts)
+        self.roots = components.roots
+        free = ~components.is_pinned[components.roots]
+        self.is_free = torch.from_numpy(free)
+        self.ties = _sorted_pairs(facts)
+
+    def split_before(self, pairs: Tensor) -> tuple[str, str] | None:
+        """A view that split channels which part, and how else it could."""
+        roots = self.roots[pairs[pairs < len(self.roots)].numpy()]
+        for place, split in self.facts.splits.items():
+            mode = self.splits.get(place, 'slots')
+            there = self.roots[torch.cat(split).numpy()]
+            if mode != 'pin' and np.isin(roots, there).any():
+                return place, NEXT_SPLIT[mode]
+        return None
+
+    def takes(self) -> list[Take]:
+        """What is taken of tensors that are not pinned as a whole."""
+        return [
+            take
+            for take in self.facts.takes
+            if bool(self.is_free[take.labels].any())
+        ]
+
+
+class NarrowFlow(Flow):
+    """A flow in which every new fact is a disagreement.
+
+    Labels are those of the origin, so whatever is right meets as it met
+    there; pinned ones are 0.
+    """
+
+    def __init__(self, model: nn.Module, rules, origin: Origin, keep):
+        self.origin = origin
+        self._stays = _stays(origin, keep)
+        self._takes = origin.takes()
+        self.last: Call | None = None  # the last one that gave out channels
+        super().__init__(
+            named_tensors(model), self._kept(), rules, origin.splits
+        )
+
+    def _kept(self) -> Facts:
+        """The labels that the narrow copy has."""
+        kept = Facts(size=self.origin.facts.size)
+        for place, space in self.origin.facts.spaces.items():
+            labels = torch.where(
+                self.origin.is_free[space.labels], space.labels, 0
+            )[self._stays[space.labels]]
+            kept.spaces[place] = Space(*place, space.role, labels)
+        return kept
+
+    def flow(self, call, out) -> None:
+        super().flow(call, out)
+        call = replace(call, out=out)
+        if any(map(self.has_channels, tensors_in(out))):
+            self.last = call
+
+    def tie(self, a: Tensor, b: Tensor) -> None:
+        known = len(self.facts.ties)
+        super().tie(a, b)
+        for tie in self.facts.ties[known:]:
+            new = ~_is_among(_packed(tie.pairs), self.origin.ties)
+            self._disagree(
+                tie.pairs[torch.from_numpy(new)],
+                f'after a cut other channels meet at {self.place}',
+                self.origin.split_before(tie.pairs),
+            )
+
+    def pin(self, labels: Tensor, reason: str) -> None:
+        self._disagree(labels, f'after a cut {reason}')
+
+    def take(self, take: Take) -> Take:
+        whole = next((t for t in self._takes if t.place == take.place), None)
+        if whole is None:
+            self._disagree(
+                take.labels, f'after a cut {take.place} runs more often'
+            )
+            return take
+        self._takes.remove(whole)
+        if whole.is_of_channels and not self._is_same(whole, take):
+            self._disagree_on(whole)
+        return whole
+
+    def find_cause(self, found: Finding) -> Finding:
+        """A slice that was left out because it would have taken all.
+
+        Torch does that for `x[:, :12]` if there are at most 12 channels.
+        """
+        if found.split is None:
+            for take in self._takes:
+                if (
+                    take.is_of_channels
+                    and torch.isin(take.labels, found.labels).any()
+                ):
+                    try:
+                        self._disagree_on(take)
+                    except Disagreement as disagreement:
+                        return disagreement.finding
+        return found
+
+    def _disagree_on(self, take: Take) -> None:
+        mode = self.splits.get(take.place, 'free')
+        reason = f'{IN_PYTHON}: {take.place} takes others after a cut'
+        if mode == 'slots':
+            self._disagree(take.labels, reason, (take.place, 'pin'))
+        if mode == 'free' and take.parts and len(take.pieces) == 1:
+            self._disagree(take.labels, reason, (take.place, 'slots'))
+        # What is taken must stay; so must, next time, what is before it.
+        self._disagree(take.labels[torch.cat(take.pieces)], reason)
+        self._disagree(take.labels, reason)
+
+    def _is_same(self, whole: Take, narrow: Take) -> bool:
+        stays = self._stays[whole.labels].any(1)
+        moved = stays.cumsum(0) - 1
+        return len(whole.pieces) == len(narrow.pieces) and all(
+            torch.equal(moved[one[stays[one]]], other)
+            for one, other in zip(whole.pieces, narrow.pieces)
+        )
+
+    def check_ties(self) -> None:
+        """Channels that met in the model have met in its narrow copy."""
+        met = _sorted_pairs(self.facts)
+        ties = self.origin.facts.ties
+        pairs = torch.cat(
+            [t.pairs for t in ties] or [torch.zeros(0, 2).long()]
+        )
+        stays = (self._stays & self.origin.is_free)[pairs].all(1).numpy()
+        gone = stays & ~_is_among(_packed(pairs), met)
+        if gone.any():
+            last = np.cumsum([len(t.pairs) for t in ties])
+            tie = ties[np.searchsorted(last, gone.argmax(), side='right')]
+            self._disagree(
+                tie.pairs,
+                f'after a cut channels no longer meet at {tie.place}',
+            )
+
+    def _disagree(
+        self,
+        labels: Tensor,
+        reason: str,
+        split: tuple[str, str] | None = None,
+    ) -> None:
+        """Stops the replay if any of the labels may be cut."""
+        labels = without_repeats(labels).flatten()
+        # Labels first met in the replay belong to nothing that was cut.
+        labels = torch.unique(labels[labels < len(self.origin.is_free)])
+        labels = labels[self.origin.is_free[labels]]
+        if len(labels):
+            raise Disagreement(Finding(labels, reason, split))
+
+
+def _stays(origin: Origin, keep: dict[str, Tensor]) -> Tensor:
+    """Per label, whether the narrow copy still has it."""
+    stays = torch.ones(origin.facts.size, dtype=torch.bool)
+    for name, mask in keep.items():
+        for piece in origin.graph.groups[name].slices:
+            space = origin.facts.spaces[piece.tensor, piece.dim]
+            stays[space.labels[piece.positions(~mask)]] = False
+    return stays
+
+
+def _packed(pairs: Tensor) -> np.ndarray:
+    """Every pair as one number."""
+    return ((pairs[:, 0] << 32) + pairs[:, 1]).numpy()
+
+
+def _sorted_pairs(facts: Facts) -> np.ndarray:
+    """All pairs that are tied, each once."""
+    pairs = [_packed(tie.pairs) for tie in facts.ties]
+    return np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *pairs]))
+
+
+def _is_among(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Which values are in the sorted `known`."""
+    if not len(known):
+        return np.zeros(len(values), dtype=bool)
+    where = np.searchsorted(known, values).clip(max=len(known) - 1)
+    return known[where] == values

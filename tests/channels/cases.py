@@ -1,0 +1,172 @@
+"""How one operator is run on labels written by hand.
+
+A case says what goes in, what comes out and which labels are tied or pinned;
+label 0 is no channel, parameters are labelled by their place.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import chex_mm.engine.detectors  # noqa: F401  (fills the tables)
+import chex_mm.engine.kernels  # noqa: F401
+from chex_mm.channels.call import Call, bind
+from chex_mm.channels.facts import Components, Facts
+from chex_mm.channels.flow import Flow, spread
+from chex_mm.channels.graph import Role
+from chex_mm.channels.opaque import watched_functions
+from chex_mm.channels.rules import RULES
+
+
+@dataclass(frozen=True)
+class Given:
+    """A tensor that carries `labels` along `dim`."""
+
+    labels: tuple = (1, 2, 3, 4)
+    shape: tuple = (2, 4, 6, 6)
+    dim: int = 1
+
+    def enter(self, flow, _) -> Tensor:
+        tensor = torch.rand(self.shape) + 0.1
+        labels = torch.tensor(self.labels)
+        flow.label(tensor, spread(labels, self.shape, self.dim))
+        return tensor
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Parameter number n: labels n00.. along dim 0, n50.. along dim 1."""
+
+    shape: tuple
+
+    def enter(self, flow, number) -> Tensor:
+        tensor = torch.rand(self.shape)
+        name = f'parameter{number}'
+        flow._names[id(tensor)] = name, tensor
+        for dim, size in enumerate(self.shape[:2]):
+            flow.facts.size = 100 * number + 50 * dim
+            flow.facts.space(name, dim, Role.VALUE, size)
+        return tensor
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A tensor without channels."""
+
+    value: Any
+
+    def enter(self, *_) -> Tensor:
+        return torch.as_tensor(self.value)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call and everything that its rule should say.
+
+    Attributes:
+        key: Of the table of rules.
+        run: The call; an operator that this machine cannot run is given by
+            `unrun`.
+        inputs: What it takes.
+        out: Labels along `dim` of the output, a list of these for several
+            outputs, or None for no channels.
+        ties: Labels that become one channel.
+        pins: Labels that may not be cut.
+    """
+
+    key: Any
+    run: Callable
+    inputs: tuple = (Given(),)
+    out: Any = (1, 2, 3, 4)
+    dim: int = 1
+    ties: tuple = ()
+    pins: tuple = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a flow found: outputs, their labels and the facts."""
+
+    outs: tuple
+    labels: tuple
+    ties: set
+    pins: dict
+    used: set
+    unknown: tuple
+
+
+class Noting(dict):
+    """A table of rules that remembers which were looked up and found."""
+
+    def __init__(self, rules):
+        super().__init__(rules)
+        self.used = set()
+
+    def get(self, key, default=None):
+        if key in self:
+            self.used.add(key)
+        return super().get(key, default)
+
+
+def outcome(run: Callable, *inputs, splits=None) -> Result:
+    """Runs a function of tensors under a flow."""
+    rules = Noting(RULES)
+    flow = Flow({}, Facts(size=10), rules, splits)
+    tensors = [given.enter(flow, n) for n, given in enumerate(inputs, 1)]
+    flow.facts.size = 1000
+    with flow, torch.no_grad(), watched_functions(flow):
+        out = (
+            run(*tensors) if not isinstance(run, Unrun) else run(flow, tensors)
+        )
+    outs = tuple(out) if isinstance(out, (tuple, list)) else (out,)
+    outs = tuple(o for o in outs if isinstance(o, Tensor))
+    labels = tuple(flow.labels(o) for o in outs)
+    roots = Components(flow.facts).roots
+    joined = {}
+    for label, root in enumerate(roots.tolist()):
+        joined.setdefault(root, []).append(label)
+    return Result(
+        outs,
+        labels,
+        {tuple(same) for same in joined.values() if len(same) > 1},
+        {n: why for labels, why in flow.facts.pins for n in labels.tolist()},
+        rules.used,
+        tuple(flow.facts.unknown),
+    )
+
+
+@dataclass(frozen=True)
+class Unrun:
+    """A call that is only described: its operator needs other hardware."""
+
+    overload: Any
+    arguments: tuple
+    out: tuple  # shapes of the outputs
+
+    def __call__(self, flow, tensors):
+        arguments = [
+            tensors[a.number] if isinstance(a, Input) else a
+            for a in self.arguments
+        ]
+        out = tuple(torch.rand(shape) for shape in self.out)
+        call = Call(
+            str(self.overload),
+            self.overload.overloadpacket,
+            bind(self.overload, arguments, {}),
+            tuple(tensors),
+            None,
+            '',
+            self.overload,
+        )
+        flow.flow(call, out if len(out) > 1 else out[0])
+        return out
+
+
+@dataclass(frozen=True)
+class Input:
+    """The case's input of this number, in the arguments of `Unrun`."""
+
+    number: int

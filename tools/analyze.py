@@ -1,0 +1,153 @@
+"""Shows what exploration can do with the model of a config.
+
+Groups, what is pinned and why, the cost before and after. Needs no data set.
+"""
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from contextlib import redirect_stdout
+
+from mmengine.config import DictAction
+from rich.console import Console
+from rich.table import Table
+
+from chex_mm.engine.analysis import Analysis, Options, analyse, group_cost
+from chex_mm.engine.command_line import (
+    CommandError,
+    load_config,
+    run_command,
+    use_scope,
+)
+
+
+def parse_arguments() -> Namespace:
+    parser = ArgumentParser(description='Analyse the channels of a model.')
+    parser.add_argument(
+        'config', help='a config file, or PACKAGE::PATH of an installed one'
+    )
+    parser.add_argument(
+        '--keep',
+        type=float,
+        default=Options.keep,
+        help='share of the FLOPs that the uniformly narrow model may cost '
+        '(default: %(default)s)',
+    )
+    parser.add_argument(
+        '--divisor',
+        type=int,
+        default=Options.divisor,
+        help='widths are multiples of it where possible '
+        '(default: %(default)s)',
+    )
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs='+',
+        default=list(Options.shape),
+        help='height and width of the image, or one number for both '
+        '(default: 320)',
+    )
+    parser.add_argument(
+        '--verify',
+        action='store_true',
+        help='cut the model at random and compare its outputs',
+    )
+    parser.add_argument(
+        '--strict',
+        action='store_true',
+        help='fail when channels enter an operator without a rule',
+    )
+    parser.add_argument(
+        '--json', action='store_true', help='one JSON object and nothing else'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override config entries, e.g. model.backbone.depth=101',
+    )
+    return parser.parse_args()
+
+
+def run(arguments: Namespace) -> Analysis:
+    if not 1 <= len(arguments.shape) <= 2:
+        raise CommandError('--shape takes one number or two.')
+    options = Options(
+        keep=arguments.keep,
+        verify=arguments.verify,
+        strict=arguments.strict,
+        shape=(arguments.shape[0], arguments.shape[-1]),
+        divisor=arguments.divisor,
+    )
+    config = load_config(arguments.config, arguments.cfg_options)
+    use_scope(config)
+    try:
+        return analyse(arguments.config, config, options)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+
+
+def show(analysis: Analysis) -> None:
+    """Prints tables; plain text where the output is no terminal."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    found = analysis.as_json()
+    for table in (_groups(analysis), _pinned(analysis)):
+        if not console.is_terminal:
+            table.box = None
+        console.print(table)
+    for name, unit in (('flops', 1e9), ('params', 1e6)):
+        dense, slim = (found[name][k] / unit for k in ('dense', 'slim'))
+        console.print(
+            f'{name}: {dense:.4g} {"G" if unit == 1e9 else "M"} dense, '
+            f'{slim:.4g} uniformly narrow ({slim / dense:.1%})'
+        )
+    if analysis.graph.unknown_ops:
+        console.print(analysis.graph.unknown_text(), markup=False)
+    if analysis.difference:
+        console.print(f'masked and narrow: {analysis.difference}')
+    console.print(f'{analysis.seconds:.1f} seconds')
+
+
+def _groups(analysis: Analysis) -> Table:
+    graph = analysis.graph
+    table = Table(title=f'{len(graph.free)} channel groups may be cut')
+    for column in ('group', 'channels', 'narrow', 'modules', 'GFLOPs'):
+        table.add_column(
+            column, justify='left' if column == 'group' else 'right'
+        )
+    for name, group in graph.free.items():
+        table.add_row(
+            name,
+            str(group.size),
+            str(analysis.counts[name]),
+            str(len(set(group.modules))),
+            f'{group_cost(graph, group) / 1e9:.3f}',
+        )
+    return table
+
+
+def _pinned(analysis: Analysis) -> Table:
+    table = Table(title='Pinned, the most expensive first')
+    table.add_column('reason')
+    table.add_column('channels', justify='right')
+    for reason, channels in analysis.pinned.items():
+        table.add_row(reason, str(channels))
+    return table
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    with redirect_stdout(sys.stderr):  # loggers and libraries print
+        analysis = run(arguments)
+    if arguments.json:
+        print(json.dumps(analysis.as_json()))
+    else:
+        show(analysis)
+
+
+if __name__ == '__main__':
+    run_command(main)

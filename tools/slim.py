@@ -1,0 +1,85 @@
+"""Cuts the model of a training checkpoint physically narrow.
+
+Writes a directory that evaluates with chex_mm (`tools/test.py
+DIR/slim_config.py DIR/slim.pth`) and without it (`standalone_config.py`).
+"""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from chex_mm.engine.command_line import (
+    find_checkpoint,
+    load_config,
+    run_command,
+    use_scope,
+)
+from chex_mm.engine.deploy import IMAGES, slim_checkpoint
+from chex_mm.engine.slim_directory import check_target, write_directory
+
+
+def parse_arguments() -> Namespace:
+    parser = ArgumentParser(description='Make a trained model narrow.')
+    parser.add_argument('config', help='the config of the training run')
+    parser.add_argument('checkpoint', help='a file or an address')
+    parser.add_argument(
+        '--out', required=True, type=Path, help='directory to write'
+    )
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace a directory that this tool wrote',
+    )
+    parser.add_argument(
+        '--images',
+        type=int,
+        default=IMAGES,
+        help='test images that masked and narrow model are compared on '
+        '(default: %(default)s)',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override config entries, also in what is written',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    config = load_config(arguments.config, arguments.cfg_options)
+    use_scope(config)
+    check_target(arguments.out, arguments.overwrite)
+    checkpoint = find_checkpoint(arguments.checkpoint)
+    slimmed = slim_checkpoint(config, checkpoint, arguments.images)
+    report = write_directory(
+        arguments.out, config, slimmed, arguments.overwrite
+    )
+    print(summary(arguments.out, report))
+
+
+def summary(folder: Path, report: dict) -> str:
+    lines = [
+        f'{name}: {sizes["dense"] / unit:.3g} -> {sizes["slim"] / unit:.3g} '
+        f'{what} ({sizes["slim"] / sizes["dense"]:.1%})'
+        for name, unit, what in (
+            ('flops', 1e9, 'GFLOPs'),
+            ('params', 1e6, 'M'),
+            ('file_bytes', 1e6, 'MB'),
+        )
+        for sizes in (report[name],)
+    ]
+    return '\n'.join(
+        [
+            *lines,
+            f'Largest difference of the outputs: {report["max_abs_diff"]:.1e}',
+            f'python tools/test.py {folder}/slim_config.py {folder}/slim.pth',
+        ]
+    )
+
+
+if __name__ == '__main__':
+    run_command(main)
