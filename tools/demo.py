@@ -21,7 +21,7 @@ CONFIG = 'configs/demo/mask_rcnn_demo_chex.py'
 DATA = Path('data/shapes')
 STAGES = (
     ('write the data set', 0.2),
-    ('train with CHEX', 5),
+    ('train with CHEX', 4.5),
     ('slim', 0.6),
     ('evaluate masked and slim', 1),
     ('measure latency, draw pictures', 0.5),
@@ -41,7 +41,7 @@ class Progress:
         self.stage += 1
         print(
             f'\n[{self.stage}/{len(STAGES)}] {name} '
-            f'(about {left:.0f} minutes left on two idle cores)',
+            f'(about {max(left, 1):.0f} min left on two idle cores)',
             flush=True,
         )
 

@@ -9,7 +9,7 @@ chex_mm replaces methods of other packages, and they are put back at the end.
 from __future__ import annotations
 
 import inspect
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -73,15 +73,13 @@ def _watched(flow: Flow, function, forward):
             None,
             flow.module,
         )
-        if entered and flow.rule_of(call):
-            with flow.paused():
-                out = forward(*args, **kwargs)
-            flow.flow(call, out)
-            return out
-        out = forward(*args, **kwargs)
+        is_known = bool(entered) and flow.rule_of(call) is not None
+        with flow.paused() if is_known else nullcontext():
+            out = forward(*args, **kwargs)
         outs = [t for t in tree_flatten(out)[0] if isinstance(t, Tensor)]
         if entered and not any(flow.has_channels(t) for t in outs):
-            flow.flow(call, out)
+            with flow.paused():
+                flow.flow(call, out)
         return out
 
     return watch

@@ -7,7 +7,7 @@ traced channels agree, and masked and narrow model give the same outputs.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pickle import UnpicklingError
 from typing import Any
@@ -138,11 +138,16 @@ def verify(
     for sample in samples:
         data = masked.data_preprocessor(copy.deepcopy(sample), False)
         for mode in MODES:
-            difference = compare(masked, narrow, _plain_run(Path(mode, data)))
+            difference = compare(masked, narrow, plain_run(Path(mode, data)))
             _check_difference(mode, difference)
             if mode not in found or difference.max_abs > found[mode].max_abs:
                 found[mode] = difference
     return found
+
+
+def plain_run(path: Path) -> Callable[[nn.Module], Any]:
+    """`path` with plain outputs, as `compare` takes them."""
+    return lambda model: _plain(path(model))
 
 
 def _load_weights(model: nn.Module, weights: dict, name: str) -> None:
@@ -230,10 +235,6 @@ def _test_samples(cfg: dict, images: int) -> list:
     loader = Runner.build_dataloader(copy.deepcopy(cfg), seed=0)
     count = min(images, len(loader.dataset))
     return [loader.collate_fn([loader.dataset[i]]) for i in range(count)]
-
-
-def _plain_run(path: Path):
-    return lambda model: _plain(path(model))
 
 
 def _plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
@@ -70,6 +71,7 @@ def draw_active(
     _save(figure, out)
 
 
+@torch.no_grad()
 def draw_detections(runner: Runner, out: Path, count: int = 6) -> None:
     """The first test images with what the runner's model detects in them."""
     visualizer = Visualizer.get_current_instance()

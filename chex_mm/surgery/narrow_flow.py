@@ -68,6 +68,31 @@ class Origin:
         free = ~components.is_pinned[components.roots]
         self.is_free = torch.from_numpy(free)
         self.ties = _sorted_pairs(facts)
+        self._is_single = self._single()
+
+    def _single(self) -> np.ndarray:
+        """Per label, whether its tensor holds its channel only once."""
+        single = np.zeros(len(self.roots), dtype=bool)
+        for space in self.facts.spaces.values():
+            labels = space.labels.numpy()
+            _, where, times = np.unique(
+                self.roots[labels], return_inverse=True, return_counts=True
+            )
+            single[labels] = times[where] == 1
+        return single
+
+    def is_settled(self, pairs: Tensor) -> np.ndarray:
+        """Per pair, whether both are one channel and cannot be mixed up.
+
+        Which branch a model takes may depend on its data (an FPN level
+        without regions), so such pairs may meet in one run and not in
+        another. Where both tensors hold the channel several times, it
+        matters which of them meet.
+        """
+        known = (pairs < len(self.roots)).all(1).numpy()
+        a, b = np.where(known[:, None], pairs.numpy(), 0).T
+        single = self._is_single[a] | self._is_single[b]
+        return known & (self.roots[a] == self.roots[b]) & single
 
     def split_before(self, pairs: Tensor) -> tuple[str, str] | None:
         """A view that split channels which part, and how else it could."""
@@ -125,6 +150,7 @@ class NarrowFlow(Flow):
         super().tie(a, b)
         for tie in self.facts.ties[known:]:
             new = ~_is_among(_packed(tie.pairs), self.origin.ties)
+            new &= ~self.origin.is_settled(tie.pairs)
             self._disagree(
                 tie.pairs[torch.from_numpy(new)],
                 f'after a cut other channels meet at {self.place}',
@@ -191,6 +217,7 @@ class NarrowFlow(Flow):
         )
         stays = (self._stays & self.origin.is_free)[pairs].all(1).numpy()
         gone = stays & ~_is_among(_packed(pairs), met)
+        gone &= ~self.origin.is_settled(pairs)
         if gone.any():
             last = np.cumsum([len(t.pairs) for t in ties])
             tie = ties[np.searchsorted(last, gone.argmax(), side='right')]

@@ -23,14 +23,17 @@ from chex_mm.channels.rules import RULES
 
 @dataclass(frozen=True)
 class Given:
-    """A tensor that carries `labels` along `dim`."""
+    """A tensor that carries `labels` along `dim`; random without `value`."""
 
     labels: tuple = (1, 2, 3, 4)
     shape: tuple = (2, 4, 6, 6)
     dim: int = 1
+    value: Any = None
 
     def enter(self, flow, _) -> Tensor:
         tensor = torch.rand(self.shape) + 0.1
+        if self.value is not None:
+            tensor.copy_(self.value)
         labels = torch.tensor(self.labels)
         flow.label(tensor, spread(labels, self.shape, self.dim))
         return tensor
@@ -161,7 +164,8 @@ class Unrun:
             '',
             self.overload,
         )
-        flow.flow(call, out if len(out) > 1 else out[0])
+        with flow.paused():
+            flow.flow(call, out if len(out) > 1 else out[0])
         return out
 
 

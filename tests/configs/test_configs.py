@@ -16,7 +16,6 @@ from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
-from mmengine.structures import BaseDataElement
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -170,17 +169,17 @@ def traced(detector):
         torch.manual_seed(0)
         model = build_model(config)
         # SSD's last map is 1 x 1 at its own size only.
-        side = 300 if detector.startswith('ssd') else 128
+        side = 300 if detector.startswith('ssd') else 160
         batch = generated_batch(model, (3, side, side))
         graph = trace_detector(model, batch)
     return Traced(config, model, batch, graph)
 
 
 def _find_something(model):
-    """A model that knows nothing then returns detections, and few regions."""
+    """Makes a model that knows nothing return detections, of few regions."""
     train, test = model.train_cfg, model.test_cfg
     if 'rpn' in test:
-        train.rpn_proposal.max_per_img = test.rpn.max_per_img = 50
+        train.rpn_proposal.max_per_img = test.rpn.max_per_img = 200
         train.rcnn.sampler.num = 32
         test = test.rcnn
     test.update(score_thr=0.0, max_per_img=20)
@@ -210,7 +209,7 @@ def test_the_budget_is_reachable(detector, traced, cut):
     given = (traced.graph, hook.budget, scope, None, hook.settings.divisor)
     counts = uniform_counts(*given)
     share = AllocationSpace.build(*given).share(counts)
-    assert 0.9 * KEEP[cut] < share <= KEEP[cut]
+    assert 0.8 * KEEP[cut] < share <= KEEP[cut]
 
 
 def test_the_narrow_model_equals_the_masked_one(traced):
@@ -225,9 +224,9 @@ def test_the_narrow_model_equals_the_masked_one(traced):
     mask_channels(masked, graph, keep)
     narrow = slim(masked, graph, keep)
     paths = run_paths(copy.deepcopy(masked), traced.batch)
-    outputs, predictions = (
-        compare(masked, narrow, lambda model, path=path: _tensors(path(model)))
-        for path in (paths.cost, paths.also[0])
+    outputs = compare(masked, narrow, paths.cost)
+    predictions = compare(
+        masked, narrow, lambda model: _predictions(paths.also[0](model))
     )
     assert outputs.aligned and outputs.max_abs < 1e-5
     # Boxes are in pixels.
@@ -246,10 +245,6 @@ def _randomise_norms(model):
             module.running_var.uniform_(0.5, 1.5)
 
 
-def _tensors(output):
-    """Predictions as plain data."""
-    if isinstance(output, BaseDataElement):
-        return {key: _tensors(value) for key, value in output.items()}
-    if isinstance(output, (list, tuple)):
-        return [_tensors(each) for each in output]
-    return output
+def _predictions(samples):
+    """What a detector found, as plain data."""
+    return [dict(sample.pred_instances.items()) for sample in samples]

@@ -35,18 +35,29 @@ def moved(flow, call):
     aten.repeat,
     aten.flip,
     aten.roll,
-    aten.stack,
     aten.unfold,
 )
 def move(flow, call):
     return moved(flow, call)
 
 
-@rule(aten.cat)
+@rule(aten.cat, aten.stack)
 def join(flow, call):
+    """Joined along another dimension than theirs, channels must be equal."""
     # A 1-d empty tensor joins anything and leaves no trace in the result.
     labels = [flow.labels(t) for t in call['tensors'] if t.numel()]
-    return torch.cat(labels, call['dim']) if labels else None
+    if not labels:
+        return None
+    if call.key is aten.stack:
+        labels = [each.unsqueeze(call['dim']) for each in labels]
+    dim = call['dim'] % labels[0].ndim
+    dims = {d for each in labels for d in varying(each)}
+    if dims and dim not in dims:
+        first, *others = (each.narrow(dim, 0, 1) for each in labels)
+        for other in others:
+            flow.tie(first, other)
+        return first.expand(call.out.shape)
+    return torch.cat(labels, dim)
 
 
 @rule(

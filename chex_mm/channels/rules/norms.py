@@ -22,11 +22,6 @@ VECTORS = (
     aten.native_batch_norm,
     aten.cudnn_batch_norm,
     aten.miopen_batch_norm,
-    aten._native_batch_norm_legit,
-    aten._native_batch_norm_legit_no_training,
-    aten._batch_norm_with_update,
-    aten._batch_norm_no_update,
-    aten._batch_norm_with_update_functional,
 )
 def batch_norm(flow, call):
     channels = _tie_vectors(flow, call, flow.vector(call['input'], 1))

@@ -36,7 +36,7 @@ class Operands:
     transposed: bool = False
 
 
-@rule(aten.convolution, aten.convolution_overrideable)
+@rule(aten.convolution)
 def convolve(flow, call):
     names = 'input', 'weight', 'bias', 'groups', 'transposed'
     return convolution(flow, call, Operands(*(call[n] for n in names)))
@@ -96,11 +96,6 @@ def _tie_slots(flow, vector: Tensor, groups: int) -> None:
     if groups > 1:
         slots = vector.view(groups, -1)
         flow.tie(slots[:1].expand_as(slots), slots)
-
-
-@rule(aten.linear)
-def linear(flow, call):
-    return _linear(flow, call, call['input'], call['weight'], call['bias'])
 
 
 @rule(aten.addmm)
@@ -184,6 +179,7 @@ def _product(flow, call, a, b):
     aten._scaled_dot_product_flash_attention_for_cpu,
     aten._scaled_dot_product_flash_attention,
     aten._scaled_dot_product_efficient_attention,
+    aten._scaled_dot_product_cudnn_attention,
     aten._native_multi_head_attention,
     aten._cdist_forward,
     aten._euclidean_dist,

@@ -64,8 +64,6 @@ def reduce(flow, call):
 @rule(
     aten._softmax,
     aten._log_softmax,
-    aten.softmax,
-    aten.log_softmax,
     aten.cumsum,
     aten.cumprod,
     aten.logcumsumexp,

@@ -10,8 +10,6 @@ from chex_mm.channels.rules.table import rule
 aten = torch.ops.aten
 SPATIAL_DIMS = {
     1: (
-        aten.avg_pool1d,
-        aten.adaptive_avg_pool1d,
         aten.upsample_nearest1d,
         aten._upsample_nearest_exact1d,
         aten.upsample_linear1d,
@@ -22,7 +20,6 @@ SPATIAL_DIMS = {
         aten.max_pool2d_with_indices,
         aten.avg_pool2d,
         aten._adaptive_avg_pool2d,
-        aten.adaptive_avg_pool2d,
         aten.adaptive_max_pool2d,
         aten.fractional_max_pool2d,
         aten.upsample_nearest2d,

@@ -1,0 +1,118 @@
+"""Arithmetic on label tensors with repeated dimensions."""
+
+import numpy as np
+import pytest
+import torch
+
+from chex_mm.channels.facts import Components, Facts, Take, Tie, connected
+from chex_mm.channels.flow import spread
+from chex_mm.channels.graph import Role
+from chex_mm.channels.labels import (
+    MANY,
+    is_constant,
+    meets,
+    representatives,
+    unlabelled_at_full_size,
+    varying,
+    with_repeats,
+    without_repeats,
+)
+
+
+def along(labels, shape, dim=1):
+    return spread(torch.tensor(labels), shape, dim)
+
+
+def test_repeats_cost_nothing_and_come_back():
+    labels = along([1, 2, 3], (2, 3, 500, 500))
+    assert without_repeats(labels).shape == (1, 3, 1, 1)
+    assert without_repeats(labels, but=2).shape == (1, 3, 500, 1)
+    copied = labels.contiguous()
+    assert without_repeats(copied).shape == labels.shape
+    again = with_repeats(copied)
+    assert torch.equal(again, labels)
+    assert without_repeats(again).shape == (1, 3, 1, 1)
+
+
+def test_where_labels_change():
+    labels = along([1, 2, 3], (2, 3, 5))
+    assert varying(labels) == [1]
+    assert is_constant(labels, (0, 2)) and not is_constant(labels, (0, 1))
+    assert varying(along([4, 4, 4], (2, 3, 5))) == []
+
+
+@pytest.mark.parametrize(
+    'a, b, pairs',
+    [
+        (along([1, 2], (3, 2, 4)), along([5, 6], (3, 2, 4)), {(1, 5), (2, 6)}),
+        (along([1, 2], (3, 2, 4)), along([5, 6], (2, 1), 0), {(1, 5), (2, 6)}),
+        (along([1, 2], (3, 2, 4)), along([1, 0], (3, 2, 4)), set()),
+        (along([1, 2], (3, 2, 4)), along([5], (1, 1, 4)), set()),
+        (along([1, 2], (0, 2, 4)), along([5, 6], (0, 2, 4)), set()),
+    ],
+    ids=['same', 'broadcast', 'zero', 'single', 'empty'],
+)
+def test_which_channels_meet(a, b, pairs):
+    assert set(map(tuple, meets(a, b).tolist())) == pairs
+
+
+def test_many_pairs_are_told_once():
+    a = torch.arange(1, 4).repeat(MANY)
+    assert meets(a, a + 10).tolist() == [[1, 11], [2, 12], [3, 13]]
+
+
+def test_a_single_channel_over_many():
+    features, gate = along([1, 2], (3, 2, 4)), along([5], (3, 1, 4))
+    (single,) = representatives(features, gate)
+    assert single.unique().tolist() == [5]
+    assert representatives(features, along([5, 6], (3, 2, 1))) == []
+
+
+def test_fixed_size_pins_only_where_it_is_full_size():
+    features = along([1, 2], (3, 2, 4))
+    none = torch.zeros((), dtype=torch.long)
+    fixed = unlabelled_at_full_size(none.expand(3, 2, 4), features)
+    assert fixed.unique().tolist() == [1, 2]
+    for harmless in ((3, 1, 4), (4,), ()):
+        plain = none.expand(harmless)
+        assert not len(unlabelled_at_full_size(plain, features))
+
+
+def test_components():
+    pairs = np.array([(5, 4), (4, 3), (8, 9), (3, 5)])
+    assert connected(10, pairs).tolist() == [0, 1, 2, 3, 3, 3, 6, 7, 8, 8]
+    facts = Facts(size=10)
+    facts.ties.append(Tie(torch.from_numpy(pairs), 'here'))
+    facts.pins.append((torch.tensor([9]), 'first'))
+    facts.pins.append((torch.tensor([8, 5]), 'second'))
+    found = Components(facts)
+    assert found.pinned == {0: 'not a channel', 8: 'first', 3: 'second'}
+    assert found.is_pinned[found.roots].tolist() == [
+        n in (0, 3, 4, 5, 8, 9) for n in range(10)
+    ]
+
+
+def test_a_dimension_of_one_holds_no_channel():
+    facts = Facts()
+    assert facts.space('a', 0, Role.ROW, 1).tolist() == [0]
+    assert facts.space('a', 1, Role.COLUMN, 2).tolist() == [1, 2]
+    assert facts.space('a', 1, Role.COLUMN, 2).tolist() == [1, 2]
+    assert facts.size == 3
+
+
+@pytest.mark.parametrize(
+    'pieces, parts',
+    [
+        ([range(0, 3), range(3, 6)], 2),
+        ([range(2, 4)], 3),
+        ([range(1, 3)], None),
+        ([range(0, 2), range(2, 6)], None),
+        ([range(0, 6)], None),
+        ([range(3, 4)], None),
+        ([(0, 2, 4)], None),
+    ],
+)
+def test_equal_parts(pieces, parts):
+    pieces = tuple(torch.tensor(list(piece)) for piece in pieces)
+    take = Take('here', torch.arange(6).view(6, 1), pieces)
+    assert take.parts == parts

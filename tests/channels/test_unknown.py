@@ -1,0 +1,144 @@
+"""Operators without a rule pin what they touch and are reported once."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import chex_mm
+from chex_mm.channels.flow import spread
+from chex_mm.channels.rules import RULES, rule
+
+from .toy_networks import conv
+
+
+@torch.library.custom_op('chex_mm_test::sharpen', mutates_args=())
+def sharpen(x: torch.Tensor) -> torch.Tensor:
+    return x * 2
+
+
+class Halve(torch.autograd.Function):
+    """Computes where no dispatcher can look."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return torch.from_numpy(x.detach().numpy() / np.float32(2))
+
+
+class Twice(torch.autograd.Function):
+    """Made of operators that the dispatcher sees."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x + x
+
+
+class Net(nn.Module):
+    def __init__(self, operator):
+        super().__init__()
+        self.a, self.b, self.c = conv(3, 4), conv(4, 5), conv(5, 2)
+        self.inner = nn.Sequential(Wrapper(operator))
+
+    def forward(self, x):
+        return self.c(self.b(self.inner(self.a(x))))
+
+
+class Wrapper(nn.Module):
+    def __init__(self, operator):
+        super().__init__()
+        self.operator = operator
+
+    def forward(self, x):
+        return self.operator(x)
+
+
+def trace(operator, **settings):
+    inputs = (torch.randn(1, 3, 4, 4),)
+    return chex_mm.trace_channels(Net(operator), inputs, **settings)
+
+
+TEXT = """\
+1 operators carry channels but have no rule; what they touch is not pruned:
+  chex_mm_test.sharpen.default  inner.0  (1, 4, 4, 4) -> (1, 4, 4, 4)
+Declare one with @rule(torch.ops.aten.foo), see docs/rules.md"""
+
+
+def test_a_custom_operator_pins_and_is_reported():
+    graph = trace(sharpen)
+    assert list(graph.free) == ['b']
+    assert graph.groups['a'].pinned == (
+        'no rule for chex_mm_test.sharpen.default in inner.0'
+    )
+    assert graph.unknown_text() == TEXT
+    assert str(graph).endswith(TEXT)
+
+
+def test_strict_raises_with_the_list():
+    with pytest.raises(chex_mm.ChexError) as error:
+        trace(sharpen, strict=True)
+    assert str(error.value) == TEXT
+
+
+def test_a_kernel_inside_an_autograd_function_is_unknown():
+    graph = trace(Halve.apply)
+    assert list(graph.free) == ['b']
+    (unknown,) = graph.unknown_ops
+    assert unknown.op == f'{__name__}.Halve'
+    assert unknown.module == 'inner.0'
+    assert unknown.inputs == unknown.outputs == ((1, 4, 4, 4),)
+
+
+def test_an_autograd_function_of_known_operators_is_followed():
+    graph = trace(Twice.apply, strict=True)
+    assert list(graph.free) == ['a', 'b']
+
+
+def test_functions_are_put_back():
+    before = Halve.__dict__['forward'], Twice.__dict__['forward']
+    trace(Halve.apply)
+    assert (Halve.__dict__['forward'], Twice.__dict__['forward']) == before
+
+
+def keep(flow, call):
+    return flow.labels(call.inputs[0])
+
+
+@pytest.mark.parametrize('own_rule', [keep, lambda *_: NotImplemented])
+def test_rules_of_one_call(own_rule):
+    operator = torch.ops.chex_mm_test.sharpen
+    graph = trace(sharpen, rules={**RULES, operator: own_rule})
+    assert list(graph.free) == (['a', 'b'] if own_rule is keep else ['b'])
+    assert operator not in RULES
+    assert len(graph.unknown_ops) == (own_rule is not keep)
+
+
+def test_a_rule_for_an_autograd_function():
+    graph = trace(Halve.apply, rules={**RULES, Halve: keep}, strict=True)
+    assert list(graph.free) == ['a', 'b']
+
+
+def test_a_rule_may_cross_operators():
+    """Labels can be made from vectors, as an example of docs/rules.md."""
+
+    def flip(flow, call):
+        vector = flow.vector(call.inputs[0], 1).flip(0)
+        return spread(vector, call.out.shape, 1)
+
+    operator = torch.ops.chex_mm_test.sharpen
+    graph = trace(sharpen, rules={**RULES, operator: flip})
+    found = {
+        (s.tensor, s.dim): s.index.flatten().tolist()
+        for s in graph.groups['a'].slices
+    }
+    assert found['a.weight', 0] == [0, 1, 2, 3]
+    assert found['b.weight', 1] == [3, 2, 1, 0]
+
+
+def test_a_second_rule_names_both():
+    with pytest.raises(ValueError) as error:
+        rule(torch.ops.aten.cat)(keep)
+    assert str(error.value) == (
+        'aten.cat has the rule chex_mm.channels.rules.movement.join already; '
+        f'{__name__}.keep cannot be a second one. To override an operator in '
+        'one call pass rules={**RULES, operator: rule}.'
+    )
