@@ -74,16 +74,16 @@ def parse_arguments() -> Namespace:
 def run(arguments: Namespace) -> Analysis:
     if not 1 <= len(arguments.shape) <= 2:
         raise CommandError('--shape takes one number or two.')
-    options = Options(
-        keep=arguments.keep,
-        verify=arguments.verify,
-        strict=arguments.strict,
-        shape=(arguments.shape[0], arguments.shape[-1]),
-        divisor=arguments.divisor,
-    )
     config = load_config(arguments.config, arguments.cfg_options)
     use_scope(config)
     try:
+        options = Options(
+            keep=arguments.keep,
+            verify=arguments.verify,
+            strict=arguments.strict,
+            shape=(arguments.shape[0], arguments.shape[-1]),
+            divisor=arguments.divisor,
+        )
         return analyse(arguments.config, config, options)
     except ValueError as error:
         raise CommandError(str(error)) from error

@@ -98,7 +98,8 @@ class Flow(TorchDispatchMode):
         self.running = call
         out = func(*args, **kwargs)
         self.running = None
-        self.flow(call, out)
+        with torch.inference_mode(False):  # labels outlive the mode
+            self.flow(call, out)
         return out
 
     def flow(self, call: Call, out) -> None:

@@ -22,9 +22,8 @@ from ..errors import ChexError
 from ..explore import Budget, uniform_counts
 from ..surgery import Difference, compare, mask_channels, slim
 from .deploy import build_model
-from .randomness import kept_random_state
 from .regions import SharedRegions
-from .tracing import generated_batch, run_paths, trace_detector
+from .tracing import Path, generated_batch, trace_detector
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,12 @@ class Options:
     strict: bool = False
     shape: tuple[int, int] = (320, 320)
     divisor: int = 8
+
+    def __post_init__(self):
+        if self.divisor < 1:
+            raise ValueError(
+                f'divisor={self.divisor} must be at least 1, such as 8.'
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,9 +141,9 @@ def random_difference(
     Leaves `model` masked, its norm layers changed.
     """
     generator = torch.Generator().manual_seed(0)
-    with kept_random_state():
-        run = run_paths(model, batch).cost
-        settle_norms(model, run, generator)
+    first = {key: values[:1] for key, values in batch.items()}
+    run = Path('tensor', model.data_preprocessor(first, False))
+    settle_norms(model, run, generator)
     keep = random_keep(graph, counts, generator)
     narrow = slim(model, graph, keep)
     mask_channels(model, graph, keep)
@@ -165,7 +170,7 @@ def settle_norms(
     hooks = []
     for module in model.modules():
         if isinstance(module, (_BatchNorm, nn.GroupNorm)) and module.affine:
-            module.weight.uniform_(0.5, 1.5, generator=generator)
+            module.weight.uniform_(0.25, 0.75, generator=generator)
             module.bias.normal_(0, 0.3, generator=generator)
         if getattr(module, 'running_mean', None) is not None:
             hooks.append(module.register_forward_pre_hook(fit))

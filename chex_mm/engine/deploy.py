@@ -9,21 +9,24 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pickle import UnpicklingError
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from ..channels.graph import ChannelGraph, ChannelGroup
+from ..channels.graph import ChannelGraph
 from ..errors import ChexError
 from ..surgery import Difference, compare, describe, slim
+from .explored_checkpoint import (
+    check_groups,
+    check_inactive,
+    load_weights,
+    read_checkpoint,
+)
 from .hooks.checkpoint import graph_from_state
-from .models.masked_backbone import MASK
 from .models.slim_model import plain_architecture
 from .tracing import Path, trace_detector, training_batch
 
@@ -76,13 +79,13 @@ def slim_checkpoint(
     loaded = read_checkpoint(checkpoint)
     state = loaded['chex']
     masked = build_model(config)
-    _load_weights(masked, loaded['state_dict'], checkpoint)
+    load_weights(masked, loaded['state_dict'], checkpoint)
     batch = _read_data('train_dataloader', training_batch, config)
     traced = trace_detector(masked, batch)
     keep = state['explorer']['keep']
     graph = graph_from_state(state['graph'])
-    _check_groups(graph, traced, checkpoint)
-    _check_inactive(masked, traced, keep)
+    check_groups(graph, traced, checkpoint)
+    check_inactive(masked, traced, keep)
     narrow = slim(masked, traced, keep)
     samples = _read_data('test_dataloader', _test_samples, config, images)
     return Slimmed(
@@ -94,28 +97,6 @@ def slim_checkpoint(
         differences=verify(masked, narrow, samples),
         meta={'dataset_meta': loaded.get('meta', {}).get('dataset_meta', {})},
     )
-
-
-def read_checkpoint(name: str) -> dict:
-    """A checkpoint with exploration state, on the CPU.
-
-    Raises:
-        ChexError: It cannot be read, or CHEXHook did not write it.
-    """
-    try:
-        loaded = CheckpointLoader.load_checkpoint(name, map_location='cpu')
-    except (RuntimeError, EOFError, UnpicklingError) as error:
-        reason = str(error).partition('\n')[0]
-        raise ChexError(
-            f'{name} is not a readable checkpoint: {reason}'
-        ) from error
-    if 'chex' not in loaded or 'state_dict' not in loaded:
-        raise ChexError(
-            f"{name} holds no exploration state ('chex'), so nothing says "
-            'which channels are active. Pass a checkpoint of a run with '
-            "custom_hooks=[dict(type='CHEXHook', ...)]."
-        )
-    return loaded
 
 
 def build_model(config: Config) -> nn.Module:
@@ -148,71 +129,6 @@ def verify(
 def plain_run(path: Path) -> Callable[[nn.Module], Any]:
     """`path` with plain outputs, as `compare` takes them."""
     return lambda model: _plain(path(model))
-
-
-def _load_weights(model: nn.Module, weights: dict, name: str) -> None:
-    """Loads all weights but masks; names the first one that does not fit."""
-    weights = {
-        key: value
-        for key, value in weights.items()
-        if not key.rpartition('.')[2].startswith(MASK)
-    }
-    own = model.state_dict()
-    for key in {**weights, **own}:
-        saved, here = _shape(weights.get(key)), _shape(own.get(key))
-        if saved != here:
-            raise ChexError(
-                f'{name} is a checkpoint of another model: {key} is {saved} '
-                f'in the checkpoint and {here} in the model. Pass the config '
-                'that wrote it (checkpoint["meta"]["cfg"]).'
-            )
-    model.load_state_dict(weights)
-
-
-def _shape(tensor: Tensor | None) -> str:
-    return 'missing' if tensor is None else str(tuple(tensor.shape))
-
-
-def _check_groups(saved: ChannelGraph, traced: ChannelGraph, name: str):
-    """Refuses a checkpoint whose channels are coupled in another way."""
-    for group in {**saved.groups, **traced.groups}:
-        there, here = saved.groups.get(group), traced.groups.get(group)
-        if not (there and here and _is_same(there, here)):
-            raise ChexError(
-                f'{name} is a checkpoint of another model: the channel group '
-                f'{group!r} is [{there or "missing"}] in the checkpoint and '
-                f'[{here or "missing"}] in the model. Pass the config that '
-                'wrote it (checkpoint["meta"]["cfg"]).'
-            )
-
-
-def _is_same(one: ChannelGroup, other: ChannelGroup) -> bool:
-    return (
-        (one.size, one.pinned is None) == (other.size, other.pinned is None)
-        and len(one.slices) == len(other.slices)
-        and all(
-            (a.tensor, a.dim) == (b.tensor, b.dim)
-            and torch.equal(a.index, b.index)
-            for a, b in zip(one.slices, other.slices)
-        )
-    )
-
-
-def _check_inactive(model: nn.Module, graph: ChannelGraph, keep) -> None:
-    """Refuses weights that are not the sub-model of their own masks."""
-    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    for name, mask in keep.items():
-        for each in graph.groups[name].slices:
-            inactive = tensors[each.tensor].index_select(
-                each.dim, each.positions(~mask)
-            )
-            if inactive.any():
-                raise ChexError(
-                    f'The checkpoint contradicts its masks: {each.tensor!r} '
-                    f'is not zero at inactive channels of {name!r}. Its '
-                    'weights were changed after the last exploration step '
-                    'without CHEXHook.'
-                )
 
 
 def _read_data(key: str, read, config: Config, *arguments) -> Any:

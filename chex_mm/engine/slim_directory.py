@@ -121,6 +121,10 @@ def slim_report(slimmed: Slimmed) -> dict:
             name: {'dense': group.size, 'slim': counts[name]}
             for name, group in graph.free.items()
         },
+        'evaluate': {
+            'with chex_mm': f'python tools/test.py {CONFIG} {WEIGHTS}',
+            'without': f'mim test PACKAGE {STANDALONE} --checkpoint {WEIGHTS}',
+        },
     }
 
 

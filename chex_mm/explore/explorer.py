@@ -174,7 +174,9 @@ class ChannelExplorer:
             for name in self._activity
         }
         return {
-            'signature': signature(self),
+            'signature': signature(
+                self.groups, self.budget, self.total_steps, self.settings
+            ),
             'step': self.steps_done,
             'keep': {name: mask.clone() for name, mask in self.keep.items()},
             'memory': memory,
@@ -191,7 +193,7 @@ class ChannelExplorer:
         Raises:
             ValueError: The state is of another model or other settings.
         """
-        check_state(state, self)
+        check_state(state, self.state_dict())
         self.steps_done = state['step']
         self.keep = {name: state['keep'][name].cpu() for name in self.groups}
         self._activity = Activity(self.groups, self.keep, self._tensors)

@@ -6,32 +6,38 @@ it; nothing is changed before everything has been checked.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from .explorer import ChannelExplorer
+from ..channels.graph import ChannelGroup
+from .budget import Budget
+from .settings import ExplorerSettings
 
 
-def signature(explorer: ChannelExplorer) -> dict[str, dict[str, Any]]:
+def signature(
+    groups: Mapping[str, ChannelGroup],
+    budget: Budget,
+    total_steps: int,
+    settings: ExplorerSettings,
+) -> dict[str, dict[str, str]]:
     """What two explorers must share to exchange states, as plain data."""
     chosen = {
-        'total_steps': explorer.total_steps,
-        **{f'budget.{k}': v for k, v in asdict(explorer.budget).items()},
-        **asdict(explorer.settings),
+        'total_steps': total_steps,
+        **{f'budget.{k}': v for k, v in asdict(budget).items()},
+        **asdict(settings),
     }
     return {
         'channel group': {
             name: f'{group.size} channels; '
             + '; '.join(map(str, group.slices))
-            for name, group in explorer.groups.items()
+            for name, group in groups.items()
         },
         'setting': {key: str(value) for key, value in chosen.items()},
     }
 
 
-def check_state(state: dict, explorer: ChannelExplorer) -> None:
-    """Refuses a state that `explorer` did not save.
+def check_state(state: dict, own: dict) -> None:
+    """Refuses a state that is not of the same kind as one's own.
 
     Raises:
         ValueError: Names the first difference.
@@ -42,14 +48,10 @@ def check_state(state: dict, explorer: ChannelExplorer) -> None:
             'This is not the state of a ChannelExplorer: it lacks '
             f'{", ".join(sorted(missing))}.'
         )
-    for what, here in signature(explorer).items():
+    for what, here in own['signature'].items():
         _check_same(what, state['signature'].get(what, {}), here)
-    _check_same('mask of', _shapes(state['keep']), _shapes(explorer.keep))
-    _check_same(
-        'memory of',
-        _shapes(state['memory']),
-        _shapes(explorer.memory.values),
-    )
+    for what in ('keep', 'memory'):
+        _check_same(f'{what} of', _shapes(state[what]), _shapes(own[what]))
 
 
 def _shapes(tensors: dict) -> dict[str, tuple[int, ...]]:

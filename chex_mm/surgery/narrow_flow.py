@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from chex_mm.channels.call import Call
-from chex_mm.channels.facts import Components, Facts, Space, Take
+from chex_mm.channels.facts import Components, Facts, Space, Take, Tie
 from chex_mm.channels.flow import Flow
 from chex_mm.channels.graph import ChannelGraph
 from chex_mm.channels.labels import without_repeats
@@ -22,6 +22,7 @@ from chex_mm.channels.trace import named_tensors, tensors_in
 
 NEXT_SPLIT = {'slots': 'rows', 'rows': 'pin'}
 IN_PYTHON = 'a size is written in Python'
+NO_PAIRS = torch.zeros((0, 2), dtype=torch.long)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +87,9 @@ class Origin:
 
         Which branch a model takes may depend on its data (an FPN level
         without regions), so such pairs may meet in one run and not in
-        another. Where both tensors hold the channel several times, it
-        matters which of them meet.
+        another; `check_branches` tells that from a wrong cut. Where both
+        tensors hold the channel several times, it matters which of them
+        meet.
         """
         known = (pairs < len(self.roots)).all(1).numpy()
         a, b = np.where(known[:, None], pairs.numpy(), 0).T
@@ -196,8 +198,10 @@ class NarrowFlow(Flow):
             self._disagree(take.labels, reason, (take.place, 'pin'))
         if mode == 'free' and take.parts and len(take.pieces) == 1:
             self._disagree(take.labels, reason, (take.place, 'slots'))
-        # What is taken must stay; so must, next time, what is before it.
-        self._disagree(take.labels[torch.cat(take.pieces)], reason)
+        # What is taken must stay; if it does, what is before it; then all.
+        taken = torch.cat(take.pieces)
+        self._disagree(take.labels[taken], reason)
+        self._disagree(take.labels[: taken.max() + 1], reason)
         self._disagree(take.labels, reason)
 
     def _is_same(self, whole: Take, narrow: Take) -> bool:
@@ -211,20 +215,56 @@ class NarrowFlow(Flow):
     def check_ties(self) -> None:
         """Channels that met in the model have met in its narrow copy."""
         met = _sorted_pairs(self.facts)
-        ties = self.origin.facts.ties
-        pairs = torch.cat(
-            [t.pairs for t in ties] or [torch.zeros(0, 2).long()]
+        for tie in self.origin.facts.ties:
+            here = self._is_cut_here(tie.pairs)
+            gone = here & ~_is_among(_packed(tie.pairs), met)
+            if (gone & ~self.origin.is_settled(tie.pairs)).any():
+                self._disagree(
+                    tie.pairs,
+                    f'after a cut channels no longer meet at {tie.place}',
+                )
+
+    @property
+    def ran_alike(self) -> bool:
+        """Whether channels met as often as they did in the model."""
+        return np.array_equal(
+            self._met(self.facts.ties), self._met(self.origin.facts.ties)
         )
-        stays = (self._stays & self.origin.is_free)[pairs].all(1).numpy()
-        gone = stays & ~_is_among(_packed(pairs), met)
-        gone &= ~self.origin.is_settled(pairs)
-        if gone.any():
-            last = np.cumsum([len(t.pairs) for t in ties])
-            tie = ties[np.searchsorted(last, gone.argmax(), side='right')]
-            self._disagree(
-                tie.pairs,
-                f'after a cut channels no longer meet at {tie.place}',
-            )
+
+    def check_branches(self, masked: Facts) -> None:
+        """The masked model, on the same numbers, runs the same operators.
+
+        Args:
+            masked: What a trace of the model under the same masks found.
+        """
+        spaces = self.origin.facts.spaces
+        ours = torch.zeros(masked.size, dtype=torch.long)
+        for place, space in masked.spaces.items():
+            if place in spaces:
+                ours[space.labels] = spaces[place].labels
+        expected = self._met([Tie(ours[t.pairs], '') for t in masked.ties])
+        found = self._met(self.facts.ties)
+        pairs, where = np.unique(
+            np.concatenate((expected, found)), return_inverse=True
+        )
+        ahead = np.bincount(where[: len(expected)], minlength=len(pairs))
+        behind = np.bincount(where[len(expected) :], minlength=len(pairs))
+        other = torch.from_numpy(pairs[ahead != behind])
+        self._disagree(
+            torch.cat((other >> 32, other & ((1 << 32) - 1))),
+            'a size is compared in Python: after a cut other operators run',
+        )
+
+    def _met(self, ties: list[Tie]) -> np.ndarray:
+        """All pairs that have met and that are here, in order."""
+        pairs = torch.cat([t.pairs for t in ties] or [NO_PAIRS])
+        return np.sort(_packed(pairs[self._is_cut_here(pairs)]))
+
+    def _is_cut_here(self, pairs: Tensor) -> np.ndarray:
+        """Per pair, whether both are here and may be cut."""
+        known = (pairs < len(self._stays)).all(1)
+        here = (self._stays & self.origin.is_free)[pairs * known[:, None]]
+        return (here.all(1) & known).numpy()
 
     def _disagree(
         self,

@@ -8,6 +8,7 @@ more tightly or pinned. After a replay that finds nothing the graph is a fact.
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import count
@@ -30,7 +31,7 @@ from chex_mm.channels.trace import (
     trace,
 )
 from chex_mm.errors import ChexError
-from chex_mm.surgery.cut import all_tensors, slim
+from chex_mm.surgery.cut import all_tensors, mask_channels, slim
 from chex_mm.surgery.modules import UnknownModule
 from chex_mm.surgery.narrow_flow import (
     IN_PYTHON,
@@ -114,6 +115,10 @@ def replay(
     try:
         follow(narrow, runs, flow)
         flow.check_ties()
+        if not flow.ran_alike:  # as the data say, or as a size does
+            masked = copy.deepcopy(model)
+            mask_channels(masked, origin.graph, keep)
+            flow.check_branches(trace(masked, runs, origin.splits))
     except Disagreement as disagreement:
         return disagreement.finding
     except RunFailed as failure:

@@ -1,10 +1,12 @@
 """The channel graph in a checkpoint."""
 
 import io
+from dataclasses import replace
 
 import pytest
 import torch
 
+from chex_mm.channels.graph import Extent
 from chex_mm.engine.hooks.checkpoint import (
     check_groups,
     check_shapes,
@@ -41,6 +43,14 @@ def test_the_graph_survives(traced):
     counts = {name: group.size // 2 for name, group in graph.free.items()}
     assert again.flops(counts) == graph.flops(counts)
     assert again.params(counts) == graph.params(counts)
+
+
+def test_attributes_that_count_channels_survive(traced):
+    _, graph = traced
+    group = next(iter(graph.free))
+    sizes = {('roi_head.extractor', 'out_channels'): Extent(3, {group: 1})}
+    again = graph_from_state(saved(replace(graph, sizes=sizes)))
+    assert again.sizes == sizes
 
 
 def test_a_model_can_be_cut_without_tracing_again(traced):

@@ -58,6 +58,10 @@ def graph_state(graph: ChannelGraph) -> dict:
             )
             for work in graph.work
         ],
+        sizes=[
+            (module, attribute, *_extent_state(extent))
+            for (module, attribute), extent in graph.sizes.items()
+        ],
     )
 
 
@@ -87,6 +91,10 @@ def graph_from_state(state: Mapping) -> ChannelGraph:
             Work(module, op, each, Extent(*rows), Extent(*columns))
             for module, op, each, rows, columns in state['work']
         ),
+        sizes={
+            (module, attribute): Extent(*extent)
+            for module, attribute, *extent in state['sizes']
+        },
     )
 
 

@@ -58,8 +58,9 @@ auto_scale_lr = dict(base_batch_size=128)
 max_epochs = 52
 train_cfg = dict(max_epochs=max_epochs)
 param_scheduler = [
+    # At the full rate the first steps from random weights may diverge.
     dict(
-        type='LinearLR', start_factor=1 / 3, by_epoch=False, begin=0, end=500
+        type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500
     ),
     dict(
         type='MultiStepLR',
