@@ -36,6 +36,14 @@ def run_command(main: Callable[[], None]) -> None:
     except (CommandError, ChexError) as error:
         sys.stderr.write(f'error: {error}\n')
         raise SystemExit(2) from None
+    except FileNotFoundError as error:
+        sys.stderr.write(
+            f'error: there is no file {error.filename or error}. If it is '
+            'part of a data set, see data_root, ann_file and data_prefix of '
+            'the config; the head of its data set file says where it comes '
+            'from.\n'
+        )
+        raise SystemExit(2) from None
 
 
 def add_run_arguments(parser: ArgumentParser) -> None:

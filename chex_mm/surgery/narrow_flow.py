@@ -152,12 +152,14 @@ class NarrowFlow(Flow):
         super().tie(a, b)
         for tie in self.facts.ties[known:]:
             new = ~_is_among(_packed(tie.pairs), self.origin.ties)
-            new &= ~self.origin.is_settled(tie.pairs)
-            self._disagree(
-                tie.pairs[torch.from_numpy(new)],
-                f'after a cut other channels meet at {self.place}',
-                self.origin.split_before(tie.pairs),
-            )
+            if new.any():
+                pairs = tie.pairs[torch.from_numpy(new)]
+                settled = torch.from_numpy(self.origin.is_settled(pairs))
+                self._disagree(
+                    pairs[~settled],
+                    f'after a cut other channels meet at {self.place}',
+                    self.origin.split_before(pairs),
+                )
 
     def pin(self, labels: Tensor, reason: str) -> None:
         self._disagree(labels, f'after a cut {reason}')

@@ -146,6 +146,18 @@ def test_missing_checkpoint(toy, refused):
     assert find_checkpoint('https://a/b.pth') == 'https://a/b.pth'
 
 
+def test_missing_annotation_file(refused, tmp_path):
+    said = refused(
+        'train.py',
+        ROOT / 'configs/demo/mask_rcnn_demo_dense.py',
+        *('--work-dir', tmp_path),
+        '--cfg-options',
+        'train_dataloader.dataset.ann_file=nowhere.json',
+    )
+    assert 'there is no file' in said and 'nowhere.json' in said
+    assert 'see data_root, ann_file' in said
+
+
 def test_learning_rate_scale_without_batch_size(toy, refused):
     assert 'add auto_scale_lr=dict(base_batch_size=16)' in refused(
         'train.py', toy, '--auto-scale-lr'
