@@ -301,13 +301,15 @@ class Flow(TorchDispatchMode):
         """
         for one, other in ((a, b), (b, a)):
             fixed = unlabelled_at_full_size(one, other)
-            self.pin(
-                fixed, f'it meets something of fixed size at {self.place}'
-            )
-        for label in representatives(a, b):
+            if len(fixed):
+                self.pin(
+                    fixed, f'it meets something of fixed size at {self.place}'
+                )
+        single = representatives(a, b)
+        for label in single:
             self.pin(label, f'it is broadcast over channels at {self.place}')
         pairs = meets(a, b)
-        if len(pairs):
+        if len(pairs) and not single:
             self.facts.ties.append(Tie(pairs, self.place))
 
     def pin(self, labels: Tensor, reason: str) -> None:

@@ -73,12 +73,8 @@ def aligned(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def meets(a: Tensor, b: Tensor) -> Tensor:
-    """(pairs, 2) different channels that meet under broadcasting.
-
-    A length-1 dimension against a longer one is no meeting of channels: see
-    `representatives`.
-    """
-    if a.numel() == 0 or b.numel() == 0 or len(representatives(a, b)):
+    """(pairs, 2) different channels that meet under broadcasting."""
+    if a.numel() == 0 or b.numel() == 0:
         return torch.zeros((0, 2), dtype=torch.long)
     a, b = torch.broadcast_tensors(*aligned(a, b))
     a, b = a.reshape(-1), b.reshape(-1)
@@ -102,18 +98,15 @@ def representatives(a: Tensor, b: Tensor) -> list[Tensor]:
     a = a[(None,) * (ndim - a.ndim)]
     b = b[(None,) * (ndim - b.ndim)]
     for one, other in ((a, b), (b, a)):
-        if one.numel() == 0 or not bool((without_repeats(one) != 0).any()):
-            continue
-        if any(
-            one.shape[d] == 1 and other.shape[d] > 1 for d in varying(other)
-        ) and not _same_elsewhere(one, other):
+        short = [d for d, size in enumerate(one.shape) if size == 1]
+        if (
+            any(other.shape[d] > 1 for d in short)
+            and bool(without_repeats(one).any())
+            and any(other.shape[d] > 1 for d in varying(other) if d in short)
+            and not varying(one)  # else its channels are along another one
+        ):
             found.append(one)
     return found
-
-
-def _same_elsewhere(one: Tensor, other: Tensor) -> bool:
-    """Whether `one` carries its channels along dimensions of full size."""
-    return bool(varying(one))
 
 
 def unlabelled_at_full_size(fixed: Tensor, other: Tensor) -> Tensor:

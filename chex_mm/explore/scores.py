@@ -47,8 +47,29 @@ def scale(
     The largest, not the mean: the last norm of a residual block often
     starts at 0, and a mean would prune every residual stream at once.
     """
+    return _from_norms(lambda each: each.amax(0), tensors, groups, keep)
+
+
+@score('mean_scale')
+def mean_scale(
+    tensors: Tensors, groups: Groups, keep: Tensors
+) -> dict[str, Tensor]:
+    """The mean |gamma| over the norms of a channel.
+
+    A stream of many norms gains nothing by their number, as it does with
+    the largest. Only for models whose norms all start alike.
+    """
+    return _from_norms(lambda each: each.mean(0), tensors, groups, keep)
+
+
+def _from_norms(
+    join: Callable[[Tensor], Tensor],
+    tensors: Tensors,
+    groups: Groups,
+    keep: Tensors,
+) -> dict[str, Tensor]:
     scores = {
-        name: _largest_scale(tensors, group)
+        name: join(_scales(tensors, group))
         for name, group in groups.items()
         if group.with_role(Role.SCALE)
     }
@@ -60,7 +81,8 @@ def scale(
     return {name: scores[name] for name in groups}
 
 
-def _largest_scale(tensors: Tensors, group: ChannelGroup) -> Tensor:
+def _scales(tensors: Tensors, group: ChannelGroup) -> Tensor:
+    """|gamma| of every norm, (norms, channels); mean over members."""
     return torch.stack(
         [
             channel_weights(tensors[piece.tensor], piece)
@@ -70,7 +92,7 @@ def _largest_scale(tensors: Tensors, group: ChannelGroup) -> Tensor:
             .cpu()
             for piece in group.with_role(Role.SCALE)
         ]
-    ).amax(0)
+    )
 
 
 def _relative(norms: Tensor, keep: Tensor) -> Tensor:

@@ -114,8 +114,8 @@ def replay(
     flow = NarrowFlow(narrow, rules, origin, keep)
     try:
         follow(narrow, runs, flow)
-        flow.check_ties()
         if not flow.ran_alike:  # as the data say, or as a size does
+            flow.check_ties()
             masked = copy.deepcopy(model)
             mask_channels(masked, origin.graph, keep)
             flow.check_branches(trace(masked, runs, origin.splits))

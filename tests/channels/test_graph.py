@@ -98,6 +98,7 @@ def test_names_are_unique():
     assert [(g.name, g.size) for g in graph.groups.values()] == [
         ('a.input', 2),
         ('a', 3),
-        ('a#2', 5),
+        ('a#2', 2),
+        ('a#3', 3),
         ('b', 2),
     ]

@@ -93,6 +93,20 @@ def test_averaged_weights_are_the_ones_that_are_cut(tmp_path):
     assert [hook['type'] for hook in again.custom_hooks] == ['EMAHook']
 
 
+def test_masks_and_wrapper_stay_behind(tmp_path):
+    plain = dict(type='ToyBackbone')
+    wrapped = dict(type='MaskedBackbone', backbone=plain)
+    model = dict(type='ToyNet', backbone=wrapped)
+    config, checkpoint = train(tmp_path, model=model)
+    saved = torch.load(checkpoint, weights_only=True)['state_dict']
+    assert any('chex_mask/' in name for name in saved)
+    slimmed = slim_checkpoint(config, checkpoint)
+    assert set(slimmed.keep) == {'backbone.stem.0', 'backbone.inner.0'}
+    assert list(slimmed.narrow.state_dict()) == list(ToyNet().state_dict())
+    architecture = slim_config(config, slimmed.channels).model.architecture
+    assert architecture == dict(type='ToyNet', backbone=plain)
+
+
 def test_the_directory_is_complete(trained, slimmed, tmp_path):
     folder = tmp_path / 'new' / 'slim'
     report = write_directory(folder, trained[0], slimmed)

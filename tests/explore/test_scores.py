@@ -10,7 +10,7 @@ from chex_mm.explore.weights import find_tensors
 from .hand_built import Chain, Residual, graph_of, group
 
 
-def score(model, graph=None, off=()):
+def score(model, graph=None, off=(), key='scale'):
     graph = graph or model.graph()
     keep = {
         n: torch.ones(g.size, dtype=torch.bool) for n, g in graph.free.items()
@@ -18,7 +18,7 @@ def score(model, graph=None, off=()):
     for name, position in off:
         keep[name][position] = False
     tensors = find_tensors(model, graph, graph.free)
-    return channel_scores('scale', tensors, graph.free, keep)
+    return channel_scores(key, tensors, graph.free, keep)
 
 
 def fill(parameter, values):
@@ -32,6 +32,14 @@ def test_scale_is_the_largest_gamma_of_the_channel():
     fill(model.bn2.weight, [0.0, 1.0, -0.3])  # zero_init_residual
     found = score(model)['stem'].tolist()
     assert found == pytest.approx([0.5, 2.0, 0.3])
+
+
+def test_mean_scale_is_the_mean_over_the_norms():
+    model = Residual(stream=3, inner=2)
+    fill(model.bn0.weight, [0.5, -2.0, 0.1])
+    fill(model.bn2.weight, [0.0, 1.0, -0.3])
+    found = score(model, key='mean_scale')['stem'].tolist()
+    assert found == pytest.approx([0.25, 1.5, 0.2])
 
 
 def test_without_a_norm_the_virtual_gamma_has_the_mean_of_all():

@@ -190,6 +190,7 @@ class CHEXHook(Hook):
             exclude=self.settings.exclude,
             divisor=self.settings.divisor,
             floor=self.settings.floor,
+            score=self.settings.score,
             execution=self.settings.execution,
         )
         if 'policy' in regrow:

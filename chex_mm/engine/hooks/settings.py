@@ -20,6 +20,7 @@ class Settings(Schedule):
         exclude: Patterns to leave at full width.
         divisor: Widths are multiples of it where possible.
         floor: Least share of each group; default: half of the uniform one.
+        score: How channels are ranked over all groups, a key of `SCORES`.
         execution: 'masked': full shapes, inactive channels zero.
         norm_init: Where explored norm layers start in training from
             scratch; None leaves them alone.
@@ -32,6 +33,7 @@ class Settings(Schedule):
     exclude: Union[list, None] = None
     divisor: int = 8
     floor: Union[float, None] = None
+    score: str = 'scale'
     execution: str = 'masked'
     norm_init: Union[float, None] = 0.5
     seed: Union[int, None] = None
