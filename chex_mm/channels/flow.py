@@ -31,6 +31,21 @@ from chex_mm.channels.labels import (
 )
 
 
+aten = torch.ops.aten
+COSTLY = {
+    aten.convolution,
+    aten.mm,
+    aten.addmm,
+    aten.bmm,
+    aten.baddbmm,
+    aten._scaled_dot_product_flash_attention_for_cpu,
+    aten._scaled_dot_product_flash_attention,
+    aten._scaled_dot_product_efficient_attention,
+    aten._scaled_dot_product_cudnn_attention,
+    aten._native_multi_head_attention,
+}
+
+
 @dataclass(frozen=True)
 class Axes:
     """Labels of a weight: a vector, or None, per dimension."""
@@ -81,7 +96,11 @@ class Flow(TorchDispatchMode):
         inputs = tuple(
             a for a in tree_flatten((args, kwargs))[0] if isinstance(a, Tensor)
         )
-        if self._is_paused or not any(map(self.has_channels, inputs)):
+        if self._is_paused or not (
+            any(map(self.has_channels, inputs))
+            # Costs as much where nothing may be cut.
+            or (self.is_counting and packet in COSTLY)
+        ):
             return func(*args, **kwargs)
         if is_composite(func) and not self._own_rule(func, packet):
             with self:  # inference mode does not take them apart by itself
@@ -272,11 +291,14 @@ class Flow(TorchDispatchMode):
         if id(tensor) in self._names:
             name, _ = self._names[id(tensor)]
             return self.facts.space(name, dim, role, tensor.shape[dim])
-        found = self._labels.get(tensor)
-        if isinstance(found, Axes) and found.vectors[dim] is not None:
-            return found.vectors[dim]
-        if isinstance(found, Tensor):
-            self.pin(found, 'it computes the weight of another operator')
+        vectors = self._labels.get(tensor)
+        if isinstance(vectors, Axes) and vectors.vectors[dim] is not None:
+            return vectors.vectors[dim]
+        if tensor.ndim == 1:
+            return self.labels(tensor)
+        self.pin(
+            self.labels(tensor), 'it computes the weight of another operator'
+        )
         return torch.zeros(tensor.shape[dim], dtype=torch.long)
 
     def vector(self, tensor: Tensor, dim: int) -> Tensor:

@@ -63,7 +63,7 @@ def generated_batch(
         batch = demo_mm_inputs(
             batch_size=SAMPLES,
             image_shapes=[shape] * SAMPLES,
-            with_mask=True,
+            with_mask=_reads(model, 'pad_mask', 'with_mask'),
             with_semantic=_reads(model, 'pad_seg', 'with_semantic'),
         )
     for sample in batch['data_samples']:

@@ -69,32 +69,42 @@ class Origin:
         free = ~components.is_pinned[components.roots]
         self.is_free = torch.from_numpy(free)
         self.ties = _sorted_pairs(facts)
-        self._is_single = self._single()
+        self._count_members()
 
-    def _single(self) -> np.ndarray:
-        """Per label, whether its tensor holds its channel only once."""
-        single = np.zeros(len(self.roots), dtype=bool)
+    def _count_members(self) -> None:
+        """How often a label's tensor holds its channel, and which it is."""
+        self._members = np.zeros(len(self.roots), dtype=np.int64)
+        self._rank = np.zeros(len(self.roots), dtype=np.int64)
         for space in self.facts.spaces.values():
             labels = space.labels.numpy()
             _, where, times = np.unique(
                 self.roots[labels], return_inverse=True, return_counts=True
             )
-            single[labels] = times[where] == 1
-        return single
+            order = where.argsort(kind='stable')
+            starts = np.repeat(times.cumsum() - times, times)
+            self._members[labels] = times[where]
+            self._rank[labels[order]] = np.arange(len(labels)) - starts
 
     def is_settled(self, pairs: Tensor) -> np.ndarray:
-        """Per pair, whether both are one channel and cannot be mixed up.
+        """Per pair, whether both are one channel and the same part of it.
 
         Which branch a model takes may depend on its data (an FPN level
         without regions), so such pairs may meet in one run and not in
         another; `check_branches` tells that from a wrong cut. Where both
-        tensors hold the channel several times, it matters which of them
-        meet.
+        tensors hold the channel several times (a GroupNorm group), the
+        first must meet the first, the second the second.
         """
         known = (pairs < len(self.roots)).all(1).numpy()
-        a, b = np.where(known[:, None], pairs.numpy(), 0).T
-        single = self._is_single[a] | self._is_single[b]
-        return known & (self.roots[a] == self.roots[b]) & single
+        ends = np.where(known[:, None], pairs.numpy(), 0)
+        members = self._members[ends].clip(min=1)
+        fewest, most = members.min(1), members.max(1)
+        part = self._rank[ends] * fewest[:, None] // members
+        return (
+            known
+            & (self.roots[ends[:, 0]] == self.roots[ends[:, 1]])
+            & (most % fewest == 0)
+            & (part[:, 0] == part[:, 1])
+        )
 
     def split_before(self, pairs: Tensor) -> tuple[str, str] | None:
         """A view that split channels which part, and how else it could."""

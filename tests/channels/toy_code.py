@@ -372,3 +372,34 @@ class Levels(nn.Module):
         a, b = self.a(x), self.b(F.avg_pool2d(x, 2))
         b = F.interpolate(b, size=a.shape[2:], mode='bilinear')
         return self.c(a + b)
+
+
+@toy({'a': '4: a:0 bias:0 b:1'})
+class ComputedBias(nn.Module):
+    """A bias that is written into before it is used (Swin V2)."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 4, bias=False), nn.Linear(4, 2)
+        self.bias = nn.Parameter(torch.ones(4))
+
+    def forward(self, x):
+        bias = self.bias.clone()
+        bias[: len(bias) - 1].mul_(2)
+        return self.b(F.linear(x.mean((2, 3)), self.a.weight, bias).relu())
+
+
+@toy({'a': '4: a:0 a.bias:0 b:1'}, pinned={'b': 'it leaves the model'})
+class PlainProducts(nn.Module):
+    """Products of what carries no channels cost as well."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = conv(3, 4), conv(4, 2)
+
+    def forward(self, x):
+        blur = F.conv2d(x[:, :1], torch.ones(1, 1, 3, 3) / 9)
+        rows = x.flatten(1) @ torch.ones(192, 5)
+        seen = F.scaled_dot_product_attention(x, x, x)
+        mixed = torch.baddbmm(x[:, 0], x[:, 1], x[:, 2])
+        return self.b(self.a(x)), blur, rows, seen, mixed

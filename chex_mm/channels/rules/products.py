@@ -6,6 +6,7 @@ makes new channels.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -101,7 +102,7 @@ def _tie_slots(flow, vector: Tensor, groups: int) -> None:
 @rule(aten.addmm)
 def linear_with_bias(flow, call):
     if not flow.is_weight(call['mat2']):
-        return NotImplemented
+        return add_product(flow, call)
     return _linear(
         flow, call, call['mat1'], call['mat2'], call['self'], transposed=True
     )
@@ -158,13 +159,7 @@ def _product(flow, call, a, b):
             flow.pin(
                 flow.labels(tensor), f'{call.place} contracts over channels'
             )
-    n, k, m = a.shape[-2], a.shape[-1], b.shape[-1]
-    flow.count(
-        call,
-        a.numel() // max(n * k, 1) * n,
-        torch.zeros(m, dtype=torch.long),
-        torch.zeros(k, dtype=torch.long),
-    )
+    _count_product(flow, call, a.shape, b.shape[-1])
     rows = flow.labels(a)[..., :1].expand(call.out.shape)
     columns = flow.labels(b)[..., :1, :].expand(call.out.shape)
     if not flow.is_constant(a, (a.ndim - 2,)):
@@ -174,17 +169,52 @@ def _product(flow, call, a, b):
     return columns
 
 
+def _count_product(flow, call, shape, length: int) -> None:
+    """Of tensors of shapes `shape`, (..., n, k), and (..., k, length)."""
+    flow.count(
+        call,
+        math.prod(shape[:-1]),
+        torch.zeros(length, dtype=torch.long),
+        torch.zeros(shape[-1], dtype=torch.long),
+    )
+
+
+@rule(aten.baddbmm)
+def add_product(flow, call):
+    """Something plus a product of activations."""
+    a, b = call.inputs[1:]
+    _count_product(flow, call, a.shape, b.shape[-1])
+    return contract(flow, call)
+
+
 @rule(
-    aten.baddbmm,
     aten._scaled_dot_product_flash_attention_for_cpu,
     aten._scaled_dot_product_flash_attention,
     aten._scaled_dot_product_efficient_attention,
     aten._scaled_dot_product_cudnn_attention,
-    aten._native_multi_head_attention,
-    aten._cdist_forward,
-    aten._euclidean_dist,
 )
-def contract(flow, call):
+def attend(flow, call):
     """Heads and their scale are counted in Python, so nothing may go."""
+    query, value = call['query'], call['value']
+    keys = value.shape[-2]
+    _count_product(flow, call, query.shape, keys)
+    _count_product(flow, call, (*query.shape[:-1], keys), value.shape[-1])
+    return contract(flow, call)
+
+
+@rule(aten._native_multi_head_attention)
+def attend_projected(flow, call):
+    """Attention with its four projections in one kernel."""
+    query, keys = call['query'], call['key'].shape[1]
+    batch, queries, width = query.shape
+    _count_product(flow, call, (2, batch, queries, width), width)
+    _count_product(flow, call, (2, batch, keys, width), width)
+    _count_product(flow, call, (2, batch, queries, width), keys)
+    return contract(flow, call)
+
+
+@rule(aten._cdist_forward, aten._euclidean_dist)
+def contract(flow, call):
+    """A sum over channels, whose number a cut would change."""
     flow.pin_inputs(call, f'{call.place} contracts over channels')
     return None
