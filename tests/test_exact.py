@@ -6,12 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import chex_mm
 from chex_mm.channels.graph import Role
 
-from .channels import toy_code  # noqa: F401  (fills the table)
+from .channels import toy_code, toy_operators  # noqa: F401  (fill the table)
 from .channels.toy_networks import TOYS
 from .random_networks import networks
 
@@ -38,8 +39,9 @@ def outputs(model, inputs):
 def counted(model, inputs):
     """Multiply-adds by an independent counter, which knows no fused kernel."""
     torch.backends.mha.set_fastpath_enabled(False)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(inputs)
+    with sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        with FlopCounterMode(display=False) as counter:
+            model(inputs)
     torch.backends.mha.set_fastpath_enabled(True)
     return counter.get_total_flops() // 2
 

@@ -30,7 +30,6 @@ from chex_mm.channels.labels import (
     without_repeats,
 )
 
-
 aten = torch.ops.aten
 COSTLY = {
     aten.convolution,

@@ -6,6 +6,7 @@ label 0 is no channel, parameters are labelled by their place.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -174,3 +175,25 @@ class Input:
     """The case's input of this number, in the arguments of `Unrun`."""
 
     number: int
+
+
+ALL = (1, 2, 3, 4)
+X = Given()
+Y = Given((5, 6, 7, 8))
+LINE = Given(shape=(2, 4, 6))
+CUBE = Given(shape=(2, 4, 6, 6, 6))
+ROWS = Given(shape=(6, 4))  # (positions, channels)
+PAIRS = ((1, 5), (2, 6), (3, 7), (4, 8))
+SLOTS = ((1, 3), (2, 4))
+ONES = torch.ones(2, 4, 6, 6)
+
+
+def same(key, *arguments, x=X, **settings):
+    """The operator passes labels on as they are."""
+    return Case(key, lambda x: key(x, *arguments, **settings), (x,))
+
+
+def across(key, *arguments, x=X, **settings):
+    """The operator mixes channels, which pins them."""
+    run = partial(lambda op, x: op(x, *arguments, **settings), key)
+    return Case(key, run, (x,), out=None, pins=ALL)

@@ -7,7 +7,7 @@ from torch import nn
 import chex_mm
 from chex_mm.channels.graph import Role
 
-from . import toy_code  # noqa: F401  (fills the table)
+from . import toy_code, toy_operators  # noqa: F401  (fill the table)
 from .toy_networks import TOYS, Coordinates, conv
 
 

@@ -9,7 +9,10 @@ from chex_mm.channels.flow import spread
 from chex_mm.channels.rules import RULES
 
 from .cases import outcome
-from .rule_cases import CASES
+from .moving_cases import MOVING_CASES
+from .summing_cases import SUMMING_CASES
+
+CASES = MOVING_CASES + SUMMING_CASES
 
 
 def names():
