@@ -139,7 +139,10 @@ def _note_sizes(module: nn.Module, args: tuple, flow: Flow) -> None:
 def kept_random_state():
     """Random states of torch, numpy and Python are as before afterwards."""
     numpy_state, python_state = np.random.get_state(), random.getstate()
-    with torch.random.fork_rng():
+    # Only the current device: forking all warns where there are several.
+    cuda = torch.cuda.is_available()
+    devices = [torch.cuda.current_device()] if cuda else []
+    with torch.random.fork_rng(devices):
         try:
             yield
         finally:
