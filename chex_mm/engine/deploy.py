@@ -1,7 +1,7 @@
 """From a training checkpoint to a narrow model that is proven equal.
 
-Nothing is returned unless the masks in the checkpoint, its weights and the
-traced channels agree, and masked and narrow model give the same outputs.
+Nothing is returned unless the masks in the checkpoint and its weights agree,
+and masked and narrow model give the same outputs.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from ..channels.graph import ChannelGraph
 from ..errors import ChexError
 from ..surgery import Difference, compare, describe, slim
 from .explored_checkpoint import (
-    check_groups,
     check_inactive,
     load_weights,
     read_checkpoint,
 )
 from .hooks.checkpoint import graph_from_state
 from .models.slim_model import plain_architecture
-from .tracing import Path, trace_detector, training_batch
+from .tracing import Path
 
 MODES = ('tensor', 'predict')
 # Rounding stays far below, a wrong cut is far above.
@@ -80,14 +79,12 @@ def slim_checkpoint(
     state = loaded['chex']
     masked = build_model(config)
     load_weights(masked, loaded['state_dict'], checkpoint)
-    batch = _read_data('train_dataloader', training_batch, config)
-    traced = trace_detector(masked, batch)
     keep = state['explorer']['keep']
+    # Not traced again: which couplings show may depend on the weights.
     graph = graph_from_state(state['graph'])
-    check_groups(graph, traced, checkpoint)
-    check_inactive(masked, traced, keep)
-    narrow = slim(masked, traced, keep)
-    samples = _read_data('test_dataloader', _test_samples, config, images)
+    check_inactive(masked, graph, keep)
+    narrow = slim(masked, graph, keep)
+    samples = _test_samples(config, images)
     return Slimmed(
         masked=masked,
         narrow=narrow,
@@ -131,26 +128,21 @@ def plain_run(path: Path) -> Callable[[nn.Module], Any]:
     return lambda model: _plain(path(model))
 
 
-def _read_data(key: str, read, config: Config, *arguments) -> Any:
-    """What `read` makes of a data loader of the config."""
-    if not config.get(key):
+def _test_samples(config: Config, images: int) -> list:
+    """The first test images, each a batch of its own."""
+    if not config.get('test_dataloader'):
         raise ChexError(
-            f'The config has no {key}, whose samples show the channels and '
-            'verify the cut.'
+            'The config has no test_dataloader, whose samples verify the cut.'
         )
     try:
-        return read(config[key], *arguments)
+        cfg = copy.deepcopy(config.test_dataloader)
+        loader = Runner.build_dataloader(cfg, seed=0)
+        count = min(images, len(loader.dataset))
+        return [loader.collate_fn([loader.dataset[i]]) for i in range(count)]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ChexError(
-            f'The data of {key} cannot be read: {error}'
+            f'The data of test_dataloader cannot be read: {error}'
         ) from error
-
-
-def _test_samples(cfg: dict, images: int) -> list:
-    """The first test images, each a batch of its own."""
-    loader = Runner.build_dataloader(copy.deepcopy(cfg), seed=0)
-    count = min(images, len(loader.dataset))
-    return [loader.collate_fn([loader.dataset[i]]) for i in range(count)]
 
 
 def _plain(value: Any) -> Any:

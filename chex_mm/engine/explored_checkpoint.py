@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from pickle import UnpicklingError
 
-import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from ..channels.graph import ChannelGraph, ChannelGroup
+from ..channels.graph import ChannelGraph
 from ..errors import ChexError
 from .models.masked_backbone import MASK
 
@@ -59,31 +58,6 @@ def load_weights(model: nn.Module, weights: dict, name: str) -> None:
 
 def _shape(tensor: Tensor | None) -> str:
     return 'missing' if tensor is None else str(tuple(tensor.shape))
-
-
-def check_groups(saved: ChannelGraph, traced: ChannelGraph, name: str) -> None:
-    """Refuses a checkpoint whose channels are coupled in another way."""
-    for group in {**saved.groups, **traced.groups}:
-        there, here = saved.groups.get(group), traced.groups.get(group)
-        if not (there and here and _is_same(there, here)):
-            raise ChexError(
-                f'{name} is a checkpoint of another model: the channel group '
-                f'{group!r} is [{there or "missing"}] in the checkpoint and '
-                f'[{here or "missing"}] in the model. Pass the config that '
-                'wrote it (checkpoint["meta"]["cfg"]).'
-            )
-
-
-def _is_same(one: ChannelGroup, other: ChannelGroup) -> bool:
-    return (
-        (one.size, one.pinned is None) == (other.size, other.pinned is None)
-        and len(one.slices) == len(other.slices)
-        and all(
-            (a.tensor, a.dim) == (b.tensor, b.dim)
-            and torch.equal(a.index, b.index)
-            for a, b in zip(one.slices, other.slices)
-        )
-    )
 
 
 def check_inactive(model: nn.Module, graph: ChannelGraph, keep) -> None:
