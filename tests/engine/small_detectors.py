@@ -1,5 +1,7 @@
 """The detectors of mmdet's own configs, a few channels wide."""
 
+from copy import deepcopy
+
 from mmengine.registry import DefaultScope
 
 from chex_mm.engine.command_line import load_config
@@ -132,7 +134,8 @@ def small_config(name):
     """A config of mmdet with the model made small."""
     path, changes = DETECTORS[name]
     config = load_config(f'mmdet::{path}')
-    config.merge_from_dict({'model': changes})
+    # A copy: merging takes `_delete_` out of what it is given.
+    config.merge_from_dict({'model': deepcopy(changes)})
     config.model = plain_architecture(config.model)  # nothing to download
     return config
 
