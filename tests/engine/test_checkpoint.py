@@ -8,7 +8,6 @@ import torch
 
 from chex_mm.channels.graph import Extent
 from chex_mm.engine.hooks.checkpoint import (
-    check_groups,
     check_shapes,
     graph_from_state,
     graph_state,
@@ -70,18 +69,6 @@ def test_the_same_model_is_accepted(traced):
     model, graph = traced
     state = dict(graph=saved(graph))
     assert check_shapes(state, model) is None
-    assert check_groups(state, graph) is None
-
-
-def test_other_couplings_are_refused(traced):
-    _, graph = traced
-    state = dict(graph=saved(graph))
-    group = next(g for g in state['graph']['groups'] if g['name'] == 'neck.0')
-    group['slices'] = group['slices'][1:]
-    with pytest.raises(
-        ValueError, match='the channels of neck.0 are coupled otherwise'
-    ):
-        check_groups(state, graph)
 
 
 def test_differences_are_listed(traced):

@@ -282,13 +282,6 @@ def write(flow, call):
     aten.full_like,
     aten.rand_like,
     aten.randn_like,
-)
-def follow(flow, call):
-    """Made in the shape of its source, so it is cut with it."""
-    return flow.labels(call['self'])
-
-
-@rule(
     aten.zero_,
     aten.fill_,
     aten.bernoulli_,
@@ -296,7 +289,8 @@ def follow(flow, call):
     aten.normal_,
     aten.exponential_,
 )
-def overwrite(flow, call):
+def follow(flow, call):
+    """Made, or filled, in the shape of its source, so it is cut with it."""
     return flow.labels(call['self'])
 
 

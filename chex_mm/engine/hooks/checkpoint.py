@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import torch
 from torch import nn
 
 from ...channels.graph import (
@@ -120,41 +119,12 @@ def check_shapes(state: Mapping, model: nn.Module) -> None:
     )
 
 
-def check_groups(state: Mapping, graph: ChannelGraph) -> None:
-    """Refuses a checkpoint with other channel groups than `graph`.
-
-    Raises:
-        ValueError: Names the groups and says what to do.
-    """
-    saved = graph_from_state(state['graph']).groups
-    _refuse(
-        f'the channels of {name} are coupled otherwise'
-        for name in dict.fromkeys([*saved, *graph.groups])
-        if not _is_same(saved.get(name), graph.groups.get(name))
-    )
-
-
 def _extent_state(extent: Extent) -> tuple[int, dict]:
     return extent.fixed, dict(extent.per_channel)
 
 
 def _shape(shape: tuple | None) -> str:
     return 'missing' if shape is None else str(tuple(shape))
-
-
-def _is_same(one: ChannelGroup | None, other: ChannelGroup | None) -> bool:
-    if one is None or other is None:
-        return False
-    return (
-        one.size == other.size
-        and (one.pinned is None) == (other.pinned is None)
-        and len(one.slices) == len(other.slices)
-        and all(
-            (a.tensor, a.dim) == (b.tensor, b.dim)
-            and torch.equal(a.index.cpu(), b.index.cpu())
-            for a, b in zip(one.slices, other.slices)
-        )
-    )
 
 
 def _refuse(differences: Iterable[str]) -> None:
