@@ -25,6 +25,9 @@ from .deploy import build_model
 from .regions import SharedRegions
 from .tracing import Path, generated_batch, trace_detector
 
+# How torch's modules draw their own parameters when they are built.
+RESETS = ('reset_parameters', '_reset_parameters')
+
 
 @dataclass(frozen=True)
 class Options:
@@ -119,6 +122,7 @@ def analyse(name: str, config: Config, options: Options) -> Analysis:
             'for it. Use chex_mm.engine.tracing.trace_detector(model, batch).'
         )
     model = revert_sync_batchnorm(build_model(config))
+    draw_vectors(model)
     batch = generated_batch(model, (3, *options.shape))
     start = time.perf_counter()
     graph = trace_detector(model, batch, options.strict)
@@ -148,6 +152,22 @@ def random_difference(
     narrow = slim(model, graph, keep)
     mask_channels(model, graph, keep)
     return compare(model, narrow, SharedRegions(run))
+
+
+@torch.no_grad()
+def draw_vectors(model: nn.Module) -> None:
+    """Draws the vectors that building a module leaves to init_weights().
+
+    Some are memory as it was found (the scales of SSD's L2Norm), some so
+    small (layer scale) that a wrong cut behind them would not show.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if any(hasattr(module, name) for name in RESETS):
+            continue
+        for parameter in module.parameters(recurse=False):
+            if parameter.dim() <= 1:
+                parameter.uniform_(0.5, 1.5, generator=generator)
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from copy import deepcopy
 
 from mmengine.registry import DefaultScope
 
+from chex_mm.engine.analysis import draw_vectors
 from chex_mm.engine.command_line import load_config
 from chex_mm.engine.deploy import build_model
 from chex_mm.engine.models.slim_model import plain_architecture
@@ -143,4 +144,6 @@ def small_config(name):
 def build_small(name):
     """The detector with random weights."""
     with DefaultScope.overwrite_default_scope('mmdet'):
-        return build_model(small_config(name))
+        model = build_model(small_config(name))
+    draw_vectors(model)
+    return model
