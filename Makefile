@@ -8,6 +8,7 @@ WHEELS ?= $(wildcard ../shared/wheels)
 
 BIN := .venv/bin
 READY := .venv/installed
+READY_3D := .venv/installed-mmdet3d
 
 export MPLBACKEND ?= Agg
 export PYTHONUNBUFFERED := 1
@@ -29,13 +30,16 @@ venv: $(READY)
 $(READY): requirements.txt requirements-dev.txt setup.py tools/install.py
 	@$(PYTHON) tools/install.py $(WHEELS:%=--wheels '%')
 
+$(READY_3D): requirements-mmdet3d.txt $(READY)
+	@$(PYTHON) tools/install.py --mmdet3d $(WHEELS:%=--wheels '%')
+
 demo: $(READY)
 	$(BIN)/python tools/demo.py
 
-test: $(READY)
+test: $(READY_3D)
 	$(BIN)/python -m pytest
 
-quick: $(READY)
+quick: $(READY_3D)
 	$(BIN)/python -m pytest -m 'not slow'
 
 lint: $(READY)

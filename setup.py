@@ -37,6 +37,7 @@ setup(
     install_requires=['torch>=2.1', 'mmengine>=0.10', 'numpy'],
     extras_require={
         'mmdet': ['mmcv>=2.0.0rc4,<2.2', 'mmdet>=3.3,<3.4'],
+        'mmdet3d': ['mmcv>=2.0.0rc4,<2.2', 'mmdet>=3.3,<3.4', 'mmdet3d>=1.4'],
         'tests': ['pytest', 'hypothesis', 'ruff'],
     },
     classifiers=[

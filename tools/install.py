@@ -27,6 +27,8 @@ PYTHON = VENV / 'bin' / 'python'
 BUILT = VENV / 'wheels'
 LOG = VENV / 'install.log'
 STAMP = VENV / 'installed'
+NEEDS_3D = 'requirements-mmdet3d.txt'
+STAMP_3D = VENV / 'installed-mmdet3d'
 SILENCE = 15  # seconds without a line after which one is printed
 
 
@@ -209,8 +211,9 @@ def install_rest(reporter: Reporter, links: list) -> None:
         )
 
 
-def stages(wheels: list[Path]) -> list[Stage]:
+def stages(wheels: list[Path], has_3d: bool) -> list[Stage]:
     """What is left to do, in order."""
+    modules = ['mmcv.ops', 'mmdet', 'chex_mm']
     links = [f'--find-links={folder}' for folder in wheels]
     tools = [*pinned('torch', 'numpy', 'setuptools'), 'wheel', 'ninja']
     here = ['--no-deps', '--no-build-isolation']
@@ -236,6 +239,11 @@ def stages(wheels: list[Path]) -> list[Stage]:
         ),
         Stage('mmdet and the rest', 60, lambda r: install_rest(r, links)),
         Stage(
+            'mmdet3d and what it needs',
+            120,
+            lambda r: execute(pip('install', '-r', NEEDS_3D, *links), r),
+        ),
+        Stage(
             'chex_mm itself',
             10,
             lambda r: execute(pip('install', *here, '-e', '.'), r),
@@ -244,10 +252,14 @@ def stages(wheels: list[Path]) -> list[Stage]:
             'trying it',
             15,
             lambda r: execute(
-                [PYTHON, '-c', 'import mmcv.ops, mmdet, chex_mm'], r
+                [PYTHON, '-c', f'import {", ".join(modules)}'], r
             ),
         ),
     ]
+    if has_3d:
+        modules += ['mmdet3d', 'spconv']
+    else:
+        del result[4]
     if has_mmcv(wheels):
         del result[2]
     return result
@@ -262,11 +274,15 @@ def main() -> None:
         default=[],
         help='a folder that may hold a wheel of mmcv',
     )
-    wheels = [*parser.parse_args().wheels, BUILT]
+    parser.add_argument(
+        '--mmdet3d', action='store_true', help='also what point clouds need'
+    )
+    arguments = parser.parse_args()
+    wheels = [*arguments.wheels, BUILT]
     check_machine(compiles=not has_mmcv(wheels))
     BUILT.mkdir(parents=True, exist_ok=True)
     LOG.unlink(missing_ok=True)
-    todo = stages(wheels)
+    todo = stages(wheels, arguments.mmdet3d)
     for number, stage in enumerate(todo, 1):
         later = sum(other.seconds for other in todo[number:])
         print(
@@ -276,6 +292,8 @@ def main() -> None:
         )
         stage.run(Reporter(stage.seconds, later))
     STAMP.touch()
+    if arguments.mmdet3d:
+        STAMP_3D.touch()
     print(f'The environment {VENV.name} is ready.')
 
 

@@ -6,6 +6,7 @@ weights and a generated batch.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ from ..explore import Budget, uniform_counts
 from ..surgery import Difference, compare, mask_channels, slim
 from .deploy import build_model
 from .regions import SharedRegions
-from .tracing import Path, generated_batch, trace_detector
+from .tracing import generated_batch, run_paths, trace_detector
 
 # How torch's modules draw their own parameters when they are built.
 RESETS = ('reset_parameters', '_reset_parameters')
@@ -115,15 +116,15 @@ def analyse(name: str, config: Config, options: Options) -> Analysis:
         ChexError: It cannot be traced; `strict` and operators have no rule.
         ValueError: No uniform width costs so little.
     """
-    if config.get('default_scope') != 'mmdet':
+    if config.get('default_scope') not in ('mmdet', 'mmdet3d'):
         raise ChexError(
-            f'{name} is not a config of mmdet (default_scope = '
+            f'{name} is not a config of mmdet or mmdet3d (default_scope = '
             f'{config.get("default_scope")!r}), so no batch can be generated '
             'for it. Use chex_mm.engine.tracing.trace_detector(model, batch).'
         )
     model = revert_sync_batchnorm(build_model(config))
     draw_vectors(model)
-    batch = generated_batch(model, (3, *options.shape))
+    batch = generated_batch(model, (3, *options.shape), config)
     start = time.perf_counter()
     graph = trace_detector(model, batch, options.strict)
     counts = uniform_counts(
@@ -145,8 +146,7 @@ def random_difference(
     Leaves `model` masked, its norm layers changed.
     """
     generator = torch.Generator().manual_seed(0)
-    first = {key: values[:1] for key, values in batch.items()}
-    run = Path('tensor', model.data_preprocessor(first, False))
+    run = run_paths(copy.deepcopy(model), batch).cost
     settle_norms(model, run, generator)
     keep = random_keep(graph, counts, generator)
     narrow = slim(model, graph, keep)

@@ -24,6 +24,9 @@ from torch import nn
 
 from chex_mm.errors import ChexError
 
+# What pip is to install for a config of each package.
+PACKAGES = {'mmdet': 'mmdet>=3.3,<3.4', 'mmdet3d': 'mmdet3d>=1.4,<1.5'}
+
 
 class CommandError(ValueError):
     """A wrong argument on the command line."""
@@ -87,7 +90,12 @@ def load_config(name: str, overrides: dict | None = None) -> Config:
         raise CommandError(f'there is no config file {name!r}.')
     try:
         config = Config.fromfile(path)
-    except (OSError, SyntaxError) as error:
+    except ModuleNotFoundError as error:  # of a _base_ or custom_imports
+        package = str(error.name or error).split()[0]
+        raise CommandError(
+            f'{name} cannot be read: {error}. {how_to_install(package)}'
+        ) from error
+    except (AssertionError, OSError, SyntaxError) as error:
         raise CommandError(f'{name} cannot be read: {error}') from error
     try:
         config.merge_from_dict(overrides or {})
@@ -107,7 +115,7 @@ def _packaged_config(name: str) -> Path:
     if spec is None or spec.origin is None:
         raise CommandError(
             f'{name!r} asks for a config of the package {package!r}, which '
-            'is not installed.'
+            f'is not installed. {how_to_install(package)}'
         )
     configs = Path(spec.origin).parent / '.mim' / 'configs'
     path = configs / inner
@@ -117,6 +125,11 @@ def _packaged_config(name: str) -> Path:
         hint = f' Did you mean {package}::{near[0]}?' if near else ''
         raise CommandError(f'{package} has no config {inner!r}.{hint}')
     return path
+
+
+def how_to_install(package: str) -> str:
+    """The command that gives an environment a package it lacks."""
+    return f"Install it: pip install '{PACKAGES.get(package, package)}'"
 
 
 def use_scope(config: Config) -> None:
@@ -129,7 +142,7 @@ def use_scope(config: Config) -> None:
     if find_spec(scope) is None:
         raise CommandError(
             f'the config has default_scope={scope!r}, and there is no '
-            'package of that name; install it.'
+            f'package of that name. {how_to_install(scope)}'
         )
     init_default_scope(scope)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Union
 
 import torch
+from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import Runner
@@ -49,16 +50,37 @@ def training_batch(source: Union[Runner, DataLoader, dict]) -> Batch:
 
 
 def generated_batch(
-    model: nn.Module, shape: tuple[int, int, int] = (3, 320, 320)
+    model: nn.Module,
+    shape: tuple[int, int, int] = (3, 320, 320),
+    config: Config | None = None,
 ) -> Batch:
-    """A batch of noise with boxes and masks that an mmdet model can read."""
+    """A batch of noise with annotations that a detector can read.
+
+    Args:
+        model: Of mmdet, or of mmdet3d.
+        shape: (channels, height, width) of an image.
+        config: What the model was built from; a model of mmdet3d reads what
+            its training pipeline loads.
+    """
+    classes = min(
+        (
+            module.num_classes
+            for module in model.modules()
+            if isinstance(getattr(module, 'num_classes', None), int)
+        ),
+        default=1,
+    )
+    if config is not None and config.get('default_scope') == 'mmdet3d':
+        from .clouds import generated_scenes, scene_layout
+
+        layout = scene_layout(config)
+        return generated_scenes(layout, classes, shape[1:], SAMPLES)
+    return _generated_images(model, shape, classes)
+
+
+def _generated_images(model: nn.Module, shape, classes: int) -> Batch:
     from mmdet.testing import demo_mm_inputs
 
-    classes = [
-        module.num_classes
-        for module in model.modules()
-        if isinstance(getattr(module, 'num_classes', None), int)
-    ]
     with fixed_random_state():
         batch = demo_mm_inputs(
             batch_size=SAMPLES,
@@ -67,7 +89,7 @@ def generated_batch(
             with_semantic=_reads(model, 'pad_seg', 'with_semantic'),
         )
     for sample in batch['data_samples']:
-        sample.gt_instances.labels %= min(classes, default=1)
+        sample.gt_instances.labels %= classes
     return batch
 
 

@@ -17,6 +17,7 @@ from mmengine.visualization import Visualizer
 
 from chex_mm.engine.command_line import (
     find_checkpoint,
+    how_to_install,
     load_config,
     use_scope,
 )
@@ -112,17 +113,28 @@ def test_wrong_config_name(name, text, refused):
     'content, text',
     [
         ("_base_ = ['absent.py']", 'absent.py'),
+        ("_base_ = ['mmnone::a/b.py']", 'mmnone'),
         ('model = dict(', "cannot be read: '(' was never closed"),
         ('total = 1', 'has no `model`; is it a part that others take'),
         (
             "model = dict()\ndefault_scope = 'mmnone'",
-            "default_scope='mmnone', and there is no package of that name",
+            "default_scope='mmnone', and there is no package of that name. "
+            "Install it: pip install 'mmnone'",
+        ),
+        (
+            "_base_ = ['mmrotate::a/b.py']",
+            'please install mmrotate manually. Install it: pip install',
         ),
     ],
 )
 def test_wrong_config_content(content, text, tmp_path, refused):
     (tmp_path / 'wrong.py').write_text(content)
     assert text in refused('train.py', tmp_path / 'wrong.py')
+
+
+def test_known_packages_are_named_with_their_versions():
+    text = "Install it: pip install 'mmdet3d>=1.4,<1.5'"
+    assert how_to_install('mmdet3d') == text
 
 
 def test_wrong_override(toy, refused):
