@@ -101,7 +101,7 @@ def slim_report(slimmed: Slimmed) -> dict:
     pipeline gives; `file_bytes` are files with weights only.
     """
     graph, counts = slimmed.graph, slimmed.graph.counts(slimmed.keep)
-    outputs = slimmed.differences['tensor']
+    outputs = next(iter(slimmed.differences.values()))  # of raw heads
     return {
         'flops': {'dense': graph.flops(), 'slim': graph.flops(counts)},
         'params': {

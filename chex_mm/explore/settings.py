@@ -24,7 +24,8 @@ class ExplorerSettings:
         exclude: Patterns to leave at full width.
         divisor: Active positions are multiples of it where possible.
         floor: Least share of each group; None: half of the uniform share.
-        score: A key of `SCORES`.
+        score: A key of `SCORES`; the default is safe where some norms start
+            at 0 and others do not.
         regrowth: A key of `REGROWTHS`.
     """
 

@@ -21,6 +21,7 @@ class Settings(Schedule):
         divisor: Widths are multiples of it where possible.
         floor: Least share of each group; default: half of the uniform one.
         score: How channels are ranked over all groups, a key of `SCORES`.
+            The mean over norms needs norms that start alike (`norm_init`).
         execution: 'masked': full shapes, inactive channels zero.
         norm_init: Where explored norm layers start in training from
             scratch; None leaves them alone.
@@ -33,7 +34,7 @@ class Settings(Schedule):
     exclude: Union[list, None] = None
     divisor: int = 8
     floor: Union[float, None] = None
-    score: str = 'scale'
+    score: str = 'mean_scale'
     execution: str = 'masked'
     norm_init: Union[float, None] = 0.5
     seed: Union[int, None] = None

@@ -1,0 +1,134 @@
+"""What is said about an architecture follows from what it does."""
+
+import copy
+import json
+from dataclasses import asdict
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+from torch import nn
+
+import chex_mm
+from chex_mm.engine import zoo
+from chex_mm.engine.zoo import Verdict, architecture_key, architectures, judge
+from chex_mm.engine.zoo_table import table_text
+
+from .small_detectors import small_config
+
+SIDE = 64, 64
+
+
+@pytest.fixture
+def config():
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        yield small_config('retinanet')
+
+
+def test_a_detector_is_exact(config):
+    verdict = judge('small', config, SIDE)
+    assert (verdict.status, verdict.reason) == ('exact', '')
+    assert set(verdict.differences) == {'random', 'norms', 'reloaded'}
+    assert 0 < max(verdict.differences.values()) < 1e-4
+    assert verdict.prunable > 0.95 and verdict.unknown == []
+    assert 0.4 < verdict.reached <= 0.5
+    assert Verdict(**json.loads(json.dumps(asdict(verdict)))) == verdict
+
+
+def test_a_wrong_cut_is_found(config, monkeypatch):
+    def wrong(model, graph, keep):
+        narrow = chex_mm.slim(model, graph, keep)
+        with torch.no_grad():
+            next(narrow.bbox_head.parameters()).mul_(1.1)
+        return narrow
+
+    monkeypatch.setattr(zoo, 'slim', wrong)
+    verdict = judge('small', config, SIDE)
+    assert verdict.status == 'different'
+    assert verdict.reason.startswith("the outputs differ: {'random': 0.")
+
+
+def test_a_part_that_stops_learning_is_found(config, monkeypatch):
+    def frozen(model, graph, keep):
+        narrow = chex_mm.slim(model, graph, keep)
+        narrow.neck.fpn_convs[0].conv.weight.requires_grad_(False)
+        return narrow
+
+    monkeypatch.setattr(zoo, 'slim', frozen)
+    verdict = judge('small', config, SIDE)
+    text = 'the narrow neck.fpn_convs.0.conv.weight has no gradient'
+    assert (verdict.status, verdict.reason) == ('different', text)
+
+
+def test_a_model_that_cannot_be_built_fails_with_its_own_words(config):
+    config.model.backbone.depth = 17
+    verdict = judge('small', config, SIDE)
+    assert verdict.status == 'fails'
+    assert 'invalid depth 17' in verdict.reason
+
+
+def test_shares_count_layers_whose_rows_or_columns_may_be_cut():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5))
+    graph = chex_mm.trace_channels(model, torch.randn(2, 3))
+    found = zoo.describe_graph(graph)
+    assert (found['groups'], found['prunable']) == (1, 1.0)
+    alone = chex_mm.trace_channels(nn.Linear(3, 4), torch.randn(2, 3))
+    found = zoo.describe_graph(alone)
+    assert (found['groups'], found['prunable']) == (0, 0.0)
+    assert sum(found['pinned'].values()) == 1
+
+
+def test_weights_and_training_are_no_architecture(config):
+    other = copy.deepcopy(config.model)
+    other.backbone.init_cfg = dict(type='Pretrained', checkpoint='x')
+    other.bbox_head.num_classes = 7
+    other.train_cfg = None
+    assert architecture_key(other) == architecture_key(config.model)
+    other.backbone.depth = 34
+    assert architecture_key(other) != architecture_key(config.model)
+
+
+def test_one_config_stands_for_an_architecture(tmp_path):
+    for name, text in {
+        '_base_/model.py': "model = dict(type='Base')",
+        'a/long.py': "model = dict(type='A', train_cfg=2)",
+        'a/short.py': "model = dict(type='A', train_cfg=1)",
+        'a/wide.py': "model = dict(type='A', width=2)",
+        'b/broken.py': "_base_ = 'absent.py'",
+        'b/data.py': 'batch = 2',
+        'b/last.py': "model = dict(type='B')",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert list(architectures(tmp_path)) == [
+        'a/long.py',
+        'a/wide.py',
+        'b/last.py',
+    ]
+    assert list(architectures(tmp_path, one_per_folder=True)) == [
+        'a/long.py',
+        'b/last.py',
+    ]
+    assert list(architectures(tmp_path, only=['wide', 'b/'])) == [
+        'a/wide.py',
+        'b/last.py',
+    ]
+
+
+def test_the_table_names_what_is_not_exact():
+    verdicts = [
+        Verdict('a.py', 'exact', groups=3, differences={'random': 2e-6}),
+        Verdict(
+            'b.py',
+            'fails',
+            'needs a package',
+            unknown=['aten.foo.default  neck  (1,) -> (1,)'],
+            pinned={'it leaves the model': 0.25},
+        ),
+    ]
+    text = table_text(verdicts, ['torch 2', 'mmdet 3'])
+    assert '2 architectures: 1 exact, 1 fails.' in text
+    assert '| `a.py` | exact | 3 | 0.0% | 100.0% | 2e-06 |' in text
+    assert '- `b.py`: needs a package' in text
+    assert '- `aten.foo.default`: 1 times' in text
+    assert '- `b.py`: it leaves the model (25.0%)' in text
