@@ -26,6 +26,27 @@ def parse_arguments() -> Namespace:
     parser.add_argument(
         'config', help='a config file, or PACKAGE::PATH of an installed one'
     )
+    _add_cut_arguments(parser)
+    parser.add_argument(
+        '--strict',
+        action='store_true',
+        help='fail when channels enter an operator without a rule',
+    )
+    parser.add_argument(
+        '--json', action='store_true', help='one JSON object and nothing else'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override config entries, e.g. model.backbone.depth=101',
+    )
+    return parser.parse_args()
+
+
+def _add_cut_arguments(parser: ArgumentParser) -> None:
+    """How narrow, and on what it is tried."""
     parser.add_argument(
         '--keep',
         type=float,
@@ -53,22 +74,6 @@ def parse_arguments() -> Namespace:
         action='store_true',
         help='cut the model at random and compare its outputs',
     )
-    parser.add_argument(
-        '--strict',
-        action='store_true',
-        help='fail when channels enter an operator without a rule',
-    )
-    parser.add_argument(
-        '--json', action='store_true', help='one JSON object and nothing else'
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override config entries, e.g. model.backbone.depth=101',
-    )
-    return parser.parse_args()
 
 
 def run(arguments: Namespace) -> Analysis:

@@ -1,8 +1,8 @@
 """The main job in ten minutes on two cores: train with CHEX, slim, evaluate.
 
-Writes synthetic images, trains a small Mask R-CNN from scratch to half of
+Writes a synthetic data set, trains a small detector from scratch to half of
 its FLOPs, cuts it narrow, evaluates the masked and the slim model with the
-stock test loop and reports both in `work_dirs/demo`.
+stock test loop and reports both in the work directory.
 """
 
 from __future__ import annotations
@@ -12,36 +12,83 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-CONFIG = 'configs/demo/mask_rcnn_demo_chex.py'
-DATA = Path('data/shapes')
 STAGES = (
-    ('write the data set', 0.2),
-    ('train with CHEX', 4.5),
-    ('slim', 0.6),
-    ('evaluate masked and slim', 1),
-    ('measure latency, draw pictures', 0.5),
+    'write the data set',
+    'train with CHEX',
+    'slim',
+    'evaluate masked and slim',
+    'measure latency, draw pictures',
 )
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What differs between the tasks.
+
+    Attributes:
+        config: Of the training run.
+        data: Where its data set belongs.
+        work_dir: Where results go unless the command line says otherwise.
+        writer: What writes the data set, a module and its function.
+        picture: The function of `chex_mm.engine.pictures` that draws
+            detections, and the name of its file.
+        metrics: Names in the report, and what the stock metric calls them.
+        minutes: Of every stage, on two idle cores.
+    """
+
+    config: str
+    data: str
+    work_dir: str
+    writer: tuple[str, str]
+    picture: tuple[str, str]
+    metrics: dict[str, str]
+    minutes: tuple[float, ...]
+
+
+DEMOS = {
+    '2d': Demo(
+        config='configs/demo/mask_rcnn_demo_chex.py',
+        data='data/shapes',
+        work_dir='work_dirs/demo',
+        writer=('synthetic', 'write_shapes'),
+        picture=('draw_detections', 'detections.png'),
+        metrics={'bbox': 'coco/bbox_mAP', 'segm': 'coco/segm_mAP'},
+        minutes=(0.2, 4.5, 0.6, 1, 0.5),
+    ),
+    '3d': Demo(
+        config='configs/demo3d/votenet_demo_chex.py',
+        data='data/rooms',
+        work_dir='work_dirs/demo3d',
+        writer=('synthetic_rooms', 'write_rooms'),
+        picture=('draw_rooms', 'rooms.png'),
+        metrics={'0.25': 'mAP_0.25', '0.50': 'mAP_0.50'},
+        minutes=(0.2, 5, 0.6, 0.6, 0.5),
+    ),
+}
 
 
 class Progress:
     """Says which stage runs and how long the rest usually takes."""
 
-    def __init__(self):
+    def __init__(self, minutes: tuple[float, ...]):
         self.start = time.perf_counter()
+        self.minutes = minutes
         self.stage = 0
 
     def next(self) -> None:
-        name, _ = STAGES[self.stage]
-        left = sum(minutes for _, minutes in STAGES[self.stage :])
+        left = max(sum(self.minutes[self.stage :]), 1)
+        name = STAGES[self.stage]
         self.stage += 1
         print(
             f'\n[{self.stage}/{len(STAGES)}] {name} '
-            f'(about {max(left, 1):.0f} min left on two idle cores)',
+            f'(about {left:.0f} min left on two idle cores)',
             flush=True,
         )
 
@@ -67,65 +114,76 @@ def evaluated(config: str, checkpoint: Path, work_dir: Path):
     return runner, runner.test()
 
 
-def report(work_dir: Path, progress: Progress) -> dict:
-    """Evaluates both models and draws; returns what report.json holds."""
-    from chex_mm.engine.latency import latency
-    from chex_mm.engine.pictures import draw_active, draw_detections
-
-    slim_dir = work_dir / 'slim'
-    slim_report = json.loads((slim_dir / 'report.json').read_text())
+def evaluate(demo: Demo, work_dir: Path) -> tuple[dict, dict]:
+    """The runners of the masked and the slim model, and their mAP."""
+    slim = work_dir / 'slim'
     trained = Path((work_dir / 'last_checkpoint').read_text().strip())
-    progress.next()
-    masked, masked_metrics = evaluated(CONFIG, trained, work_dir / 'masked')
-    slim, slim_metrics = evaluated(
-        str(slim_dir / 'slim_config.py'),
-        slim_dir / 'slim.pth',
-        work_dir / 'slim_test',
-    )
-    progress.next()
-    batch = next(iter(slim.test_dataloader))
-    times = latency(
-        {'dense': masked.model, 'slim': slim.model},
-        lambda model: model.test_step(
-            {name: values[:1] for name, values in batch.items()}
+    runners, found = {}, {}
+    for name, *where in (
+        ('masked', demo.config, trained, work_dir / 'masked'),
+        (
+            'slim',
+            str(slim / 'slim_config.py'),
+            slim / 'slim.pth',
+            work_dir / 'slim_test',
         ),
-    )
-    draw_detections(slim, work_dir / 'detections.png')
-    scalars = max(work_dir.glob('*/vis_data/scalars.json'))
-    draw_active(
-        scalars,
-        {
-            name: group['dense']
-            for name, group in slim_report['groups'].items()
-        },
+    ):
+        runners[name], metrics = evaluated(*where)
+        found[name] = {n: metrics[key] for n, key in demo.metrics.items()}
+    return runners, found
+
+
+def measure(runners: dict) -> dict[str, float]:
+    """Milliseconds of one sample in both models."""
+    from mmengine.dataset import pseudo_collate
+
+    from chex_mm.engine.latency import latency
+
+    batch = pseudo_collate([runners['slim'].test_dataloader.dataset[0]])
+    models = {'dense': runners['masked'].model, 'slim': runners['slim'].model}
+    return latency(models, lambda model: model.test_step(batch))
+
+
+def draw(demo: Demo, runners: dict, work_dir: Path, groups: dict) -> None:
+    """Writes what the slim model detects, and channels over time."""
+    from chex_mm.engine import pictures
+
+    function, name = demo.picture
+    getattr(pictures, function)(runners['slim'], work_dir / name)
+    pictures.draw_active(
+        max(work_dir.glob('*/vis_data/scalars.json')),
+        {name: group['dense'] for name, group in groups.items()},
         work_dir / 'channels.png',
         'Active channels after each exploration step',
     )
+
+
+def report(demo: Demo, work_dir: Path, progress: Progress) -> dict:
+    """Evaluates both models and draws; returns what report.json holds."""
+    slimmed = json.loads((work_dir / 'slim' / 'report.json').read_text())
+    progress.next()
+    runners, precision = evaluate(demo, work_dir)
+    progress.next()
+    times = measure(runners)
+    draw(demo, runners, work_dir, slimmed['groups'])
     return {
-        'flops': slim_report['flops'],
-        'params': slim_report['params'],
-        'file_bytes': slim_report['file_bytes'],
+        'flops': slimmed['flops'],
+        'params': slimmed['params'],
+        'file_bytes': slimmed['file_bytes'],
         'latency_ms': times,
-        'mAP': {
-            'masked': _mean_precision(masked_metrics),
-            'slim': _mean_precision(slim_metrics),
-        },
-        'max_abs_diff': slim_report['max_abs_diff'],
+        'mAP': precision,
+        'max_abs_diff': slimmed['max_abs_diff'],
         'seconds': progress.seconds,
     }
 
 
-def _mean_precision(metrics: dict) -> dict:
-    return {t: metrics[f'coco/{t}_mAP'] for t in ('bbox', 'segm')}
+def table(result: dict) -> Table:
+    """The masked model, which is dense in shape, beside the slim one."""
+    rows = Table('', 'dense shape, masked', 'slim', 'ratio')
 
-
-def show(result: dict) -> None:
-    """Prints the table: the masked model, dense in shape, and the slim."""
-    table = Table('', 'dense shape, masked', 'slim', 'ratio')
-
-    def row(name, before, after, form='{:.3g}'):
+    def add(name, before, after, form='{:.3g}'):
         ratio = f'{after / before:.2f}' if before else '-'
-        table.add_row(name, form.format(before), form.format(after), ratio)
+        rows.add_row(name, form.format(before), form.format(after), ratio)
 
     for name, key, unit in (
         ('GFLOPs (multiply-adds)', 'flops', 1e9),
@@ -133,38 +191,49 @@ def show(result: dict) -> None:
         ('file, MB', 'file_bytes', 1e6),
         ('latency, ms (CPU, batch 1)', 'latency_ms', 1),
     ):
-        row(name, result[key]['dense'] / unit, result[key]['slim'] / unit)
-    for task in ('bbox', 'segm'):
-        masked, slim = (result['mAP'][k][task] for k in ('masked', 'slim'))
-        row(f'{task} mAP', masked, slim, '{:.3f}')
-    Console().print(table)
+        add(name, result[key]['dense'] / unit, result[key]['slim'] / unit)
+    for name, masked in result['mAP']['masked'].items():
+        add(f'mAP ({name})', masked, result['mAP']['slim'][name], '{:.3f}')
+    return rows
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--task',
+        choices=[*DEMOS],
+        default='2d',
+        help='masks in images or boxes in clouds (default: %(default)s)',
+    )
+    parser.add_argument('--work-dir', type=Path, help='where results go')
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--work-dir', type=Path, default='work_dirs/demo')
-    work_dir = parser.parse_args().work_dir
-    progress = Progress()
+    arguments = parse_arguments()
+    demo = DEMOS[arguments.task]
+    work_dir = arguments.work_dir or Path(demo.work_dir)
+    progress = Progress(demo.minutes)
     progress.next()
-    from chex_mm.engine.datasets.synthetic import write_shapes
-
-    write_shapes(DATA)
+    module, function = demo.writer
+    package = import_module(f'chex_mm.engine.datasets.{module}')
+    getattr(package, function)(demo.data)
     progress.next()
-    command('tools/train.py', CONFIG, '--work-dir', str(work_dir))
+    command('tools/train.py', demo.config, '--work-dir', str(work_dir))
     progress.next()
     checkpoint = (work_dir / 'last_checkpoint').read_text().strip()
     command(
-        *('tools/slim.py', CONFIG, checkpoint),
+        *('tools/slim.py', demo.config, checkpoint),
         *('--out', str(work_dir / 'slim'), '--overwrite'),
     )
-    result = report(work_dir, progress)
+    result = report(demo, work_dir, progress)
     partial = work_dir / '.report.json'
     partial.write_text(json.dumps(result, indent=2))
     partial.replace(work_dir / 'report.json')
-    show(result)
+    Console().print(table(result))
     print(
         f'{result["seconds"] / 60:.1f} minutes; see {work_dir}/report.json, '
-        'channels.png, detections.png and slim/'
+        f'channels.png, {demo.picture[1]} and slim/'
     )
 
 

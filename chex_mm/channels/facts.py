@@ -100,6 +100,7 @@ class Facts:
     unknown: dict[UnknownOp, None] = field(default_factory=dict)
     takes: list[Take] = field(default_factory=list)
     splits: dict[str, list[Tensor]] = field(default_factory=dict)  # by place
+    rows: set[str] = field(default_factory=set)  # splits to keep by rows
     size: int = 1  # labels given out, label 0 included
 
     def space(self, tensor: str, dim: int, role: Role, length: int) -> Tensor:

@@ -43,6 +43,8 @@ COSTLY = {
     aten._scaled_dot_product_cudnn_attention,
     aten._native_multi_head_attention,
 }
+# Sizes come from Python here, and what is written later brings channels.
+FACTORIES = {aten.zeros, aten.ones, aten.empty, aten.full}
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Flow(TorchDispatchMode):
         self._written = WeakTensorKeyDictionary()
         self._deferred = WeakTensorKeyDictionary()
         self.blank = WeakTensorKeyDictionary()  # made in a size from Python
+        self.slotted = WeakTensorKeyDictionary()  # the view that split it
         self._pinned = torch.zeros(1, dtype=torch.bool)
 
     # Operators -----------------------------------------------------------
@@ -100,7 +103,10 @@ class Flow(TorchDispatchMode):
             # Costs as much where nothing may be cut.
             or (self.is_counting and packet in COSTLY)
         ):
-            return func(*args, **kwargs)
+            out = func(*args, **kwargs)
+            if packet in FACTORIES:
+                self.blank[out] = True
+            return out
         if is_composite(func) and not self._own_rule(func, packet):
             with self:  # inference mode does not take them apart by itself
                 return func.decompose(*args, **kwargs)

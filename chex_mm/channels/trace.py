@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from chex_mm.channels.facts import Facts, build_graph
 from chex_mm.channels.flow import Flow
 from chex_mm.channels.graph import ChannelGraph
 from chex_mm.channels.opaque import watched_functions
-from chex_mm.channels.rules import RULES, SIZES
+from chex_mm.channels.rules import PENALTIES, RULES, SIZES
 from chex_mm.errors import ChexError
 
 Run = Callable[[nn.Module], Any]
@@ -107,16 +107,20 @@ def follow(model: nn.Module, runs: Runs, flow: Flow) -> None:
 def _follow_modules(model: nn.Module, flow: Flow) -> list[tuple[str, Any]]:
     """Keeps `flow.module` up to date; returns the stack of modules."""
     stack: list[tuple[str, Any]] = []
+    unseen = ExitStack()
 
     def enter(name):
         def hook(module, args, kwargs):
             stack.append((name, (args, kwargs)))
             flow.module = name
             _note_sizes(module, args, flow)
+            if isinstance(module, tuple(PENALTIES)):
+                unseen.enter_context(flow.paused())
 
         return hook
 
     def leave(module, args, out):
+        unseen.close()
         stack.pop()
         flow.module = stack[-1][0] if stack else ''
 

@@ -15,8 +15,17 @@ from .models.masked_backbone import masked_backbone  # noqa: E402
 from .models.slim_model import slim_model  # noqa: E402
 
 if find_spec('mmcv') and find_spec('mmcv._ext'):  # mmcv-lite has none
-    from . import kernels  # noqa: F401
+    from . import kernels, point_rules  # noqa: F401
+
+    if find_spec('numba'):  # comes with mmdet3d
+        from .points import install
+
+        install()
+from . import sparse_rules  # noqa: E402, F401  (of mmcv and of spconv)
+
 if find_spec('mmdet'):
     from . import detectors  # noqa: F401
+if find_spec('mmdet3d'):
+    from . import detectors3d, voxel_rules  # noqa: F401
 
 __all__ = ['CHEXHook', 'masked_backbone', 'slim_model']

@@ -117,6 +117,8 @@ def _scene(layout: SceneLayout, classes: int, image: tuple[int, int]) -> dict:
     points, owners = _cloud(layout, centre, size)
     kinds = torch.cat([labels, torch.zeros_like(labels[:1])])
     anything = torch.randint(classes, (layout.points,))
+    if 'gt_bboxes_3d' in layout.keys:
+        anything[:] = classes  # what is in no box has no class
     semantic = torch.where(owners < INSTANCES, kinds[owners], anything)
     return {
         'points': points,
@@ -164,10 +166,11 @@ def _image(layout: SceneLayout, centre, labels, image: tuple[int, int]):
         'scale_factor': np.ones(2, np.float32),
         'flip': False,
         'cam2img': camera,
+        'trans_mat': np.diag([0.25, 0.25, 1]).astype(np.float32),
+        'affine_aug': False,
         'lidar2img': camera @ view,
-        'depth2img': camera @ view,
+        'depth2img': (camera @ view)[:3, :3],
         'gt_bboxes': boxes,
-        'gt_labels': labels,
         'gt_bboxes_labels': labels,
         'attr_labels': torch.zeros_like(labels),
         'centers_2d': corner + 4,
@@ -215,6 +218,9 @@ def _count_features(steps: dict) -> int:
     if load is None:
         return 3  # no cloud is read
     used = load.get('use_dim', 3)
+    sweeps = steps.get('LoadPointsFromMultiSweeps')
+    if sweeps is not None:  # what it leaves; without strengths by default
+        used = sweeps.get('use_dim', (0, 1, 2, 4))
     count = used if isinstance(used, int) else len(used)
     patch = steps.get('IndoorPatchPointSample', {})
     # Heights and coordinates within the room are computed while loading.

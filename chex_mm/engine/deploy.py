@@ -101,7 +101,9 @@ def build_model(config: Config) -> nn.Module:
     architecture = plain_architecture(config.model)
     if 'data_preprocessor' in config:
         architecture.setdefault('data_preprocessor', config.data_preprocessor)
-    return MODELS.build(architecture).eval()
+    model = MODELS.build(architecture)
+    model.eval()  # mmdet3d's ImVoteNet returns nothing here
+    return model
 
 
 def verify(
@@ -152,7 +154,8 @@ def _plain(value: Any) -> Any:
         return {
             key: _plain(part)
             for key, part in value.items()
-            if not key.startswith(('gt_', 'ignored_'))  # from the data set
+            # What comes from the data set is no prediction.
+            if not key.startswith(('gt_', 'ignored_', 'eval_'))
         }
     if isinstance(value, dict):
         return {key: _plain(part) for key, part in value.items()}

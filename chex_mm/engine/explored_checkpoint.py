@@ -5,6 +5,7 @@ Weights, masks and channel groups must be those of one and the same model.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pickle import UnpicklingError
 
 from mmengine.runner import CheckpointLoader
@@ -39,11 +40,14 @@ def read_checkpoint(name: str) -> dict:
 
 def load_weights(model: nn.Module, weights: dict, name: str) -> None:
     """Loads all weights but masks; names the first one that does not fit."""
-    weights = {
-        key: value
+    metadata = getattr(weights, '_metadata', None)
+    weights = OrderedDict(
+        (key, value)
         for key, value in weights.items()
         if not key.rpartition('.')[2].startswith(MASK)
-    }
+    )
+    # Without its version mmdet3d takes spconv's weights for those of spconv 1.
+    weights._metadata = metadata
     own = model.state_dict()
     for key in {**weights, **own}:
         saved, here = _shape(weights.get(key)), _shape(own.get(key))

@@ -9,10 +9,20 @@ import cv2
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 
 PREFIX = 'chex/active/'
+# One per class, none of them among those of the points.
+COLOURS = ('tab:red', 'tab:orange', 'deeppink', 'tab:brown', 'black')
+# Of a box of mmdet3d: between its corners, and those of its lower side.
+FLOOR_EDGES = ((0, 3), (3, 7), (7, 4), (4, 0))
+EDGES = (
+    *FLOOR_EDGES,
+    *((1, 2), (2, 6), (6, 5), (5, 1)),
+    *((0, 1), (2, 3), (6, 7), (4, 5)),
+)
 
 
 def read_active(scalars: Path) -> tuple[list[int], dict[str, list[int]]]:
@@ -98,6 +108,72 @@ def _annotated(visualizer, model, sample) -> np.ndarray:
         'detections', image, detected, draw_gt=False, pred_score_thr=0.5
     )
     return visualizer.get_image()
+
+
+@torch.no_grad()
+def draw_rooms(
+    runner: Runner, out: Path, count: int = 3, least: float = 0.5
+) -> None:
+    """The first test rooms, from a corner and from above, with boxes.
+
+    Args:
+        runner: Of a detector of mmdet3d whose clouds are level.
+        out: The picture to write.
+        count: Rooms, side by side.
+        least: Score of a box that is drawn.
+    """
+    dataset = runner.test_dataloader.dataset
+    names = dataset.metainfo['classes']
+    count = min(count, len(dataset))
+    figure = Figure((4 * count, 7.5), layout='constrained')
+    for column in range(count):
+        sample = dataset[column]
+        points = sample['inputs']['points'].numpy()
+        found = runner.model.test_step(pseudo_collate([sample]))[0]
+        boxes = found.pred_instances_3d
+        boxes = boxes[boxes.scores_3d >= least]
+        tilted = figure.add_subplot(2, count, 1 + column, projection='3d')
+        _draw_tilted(tilted, points, boxes)
+        above = figure.add_subplot(2, count, 1 + count + column)
+        _draw_above(above, points, boxes, names)
+        true = found.eval_ann_info['gt_bboxes_3d'].corners.numpy()
+        _draw_edges(above, true[:, :, :2], FLOOR_EDGES, '0.2', ls=':')
+    figure.suptitle(f'Boxes above a score of {least}; dotted: the true ones')
+    _save(figure, out)
+
+
+def _draw_tilted(axes, points, boxes) -> None:
+    axes.scatter(*points[:, :3].T, c=points[:, 2], s=0.4, cmap='viridis')
+    for label, corners in zip(boxes.labels_3d, boxes.bboxes_3d.corners):
+        colour = COLOURS[int(label) % len(COLOURS)]
+        _draw_edges(axes, corners.numpy()[None], EDGES, colour)
+    axes.set_aspect('equal')
+    axes.view_init(elev=50, azim=-60)
+    axes.axis('off')
+
+
+def _draw_above(axes, points, boxes, names) -> None:
+    # The highest points last: they hide what is below them.
+    points = points[points[:, 2].argsort()]
+    axes.scatter(*points[:, :2].T, c=points[:, 2], s=0.6, cmap='viridis')
+    for label, score, corners in zip(
+        boxes.labels_3d.tolist(),
+        boxes.scores_3d.tolist(),
+        boxes.bboxes_3d.corners.numpy()[..., :2],
+    ):
+        colour = COLOURS[label % len(COLOURS)]
+        _draw_edges(axes, corners[None], FLOOR_EDGES, colour)
+        text = f'{names[label]} {score:.2f}'
+        axes.text(*corners.min(0), text, color=colour, va='top', fontsize=7)
+    axes.set_aspect('equal')
+    axes.axis('off')
+
+
+def _draw_edges(axes, boxes, edges, colour, **style) -> None:
+    """Lines between corners of boxes, (boxes, 8, 2 or 3)."""
+    for corners in boxes:
+        for pair in edges:
+            axes.plot(*corners[list(pair)].T, color=colour, lw=1.2, **style)
 
 
 def _save(figure, out: Path) -> None:

@@ -29,6 +29,13 @@ from .randomness import fixed_random_state
 
 Batch = Any  # what a data loader's collate function returns
 SAMPLES = 2  # a batch norm in training needs more than one
+# What mmdet3d's heads return for later stages, under `mode='tensor'`.
+HANDED_ON = (
+    'seed_features',
+    'vote_features',
+    'aggregated_features',
+    'query_points_feature',
+)
 
 
 def training_batch(source: Union[Runner, DataLoader, dict]) -> Batch:
@@ -62,7 +69,18 @@ def generated_batch(
         config: What the model was built from; a model of mmdet3d reads what
             its training pipeline loads.
     """
-    classes = min(
+    classes = count_classes(model)
+    if config is not None and config.get('default_scope') == 'mmdet3d':
+        from .clouds import generated_scenes, scene_layout
+
+        layout = scene_layout(config)
+        return generated_scenes(layout, classes, shape[1:], SAMPLES)
+    return _generated_images(model, shape, classes)
+
+
+def count_classes(model: nn.Module) -> int:
+    """Classes that every head of a model knows."""
+    return min(
         (
             module.num_classes
             for module in model.modules()
@@ -70,12 +88,6 @@ def generated_batch(
         ),
         default=1,
     )
-    if config is not None and config.get('default_scope') == 'mmdet3d':
-        from .clouds import generated_scenes, scene_layout
-
-        layout = scene_layout(config)
-        return generated_scenes(layout, classes, shape[1:], SAMPLES)
-    return _generated_images(model, shape, classes)
 
 
 def _generated_images(model: nn.Module, shape, classes: int) -> Batch:
@@ -105,8 +117,8 @@ class Path:
         model.train(self.mode == 'loss')
         data = copy.deepcopy(self.data)
         if isinstance(data, dict):
-            return model(**data, mode=self.mode)
-        return model(*data, mode=self.mode)
+            return _results(model(**data, mode=self.mode))
+        return _results(model(*data, mode=self.mode))
 
 
 @dataclass(frozen=True)
@@ -201,6 +213,8 @@ def _preprocessed(model: nn.Module, batch: Batch, mode: str) -> Batch:
     batch = copy.deepcopy(batch)
     if mode != 'loss':
         batch = _complete(_first_sample(batch))
+    if mode == 'predict':
+        batch = _as_tested(model, batch)
     preprocess = copy.deepcopy(model.data_preprocessor)
     augments = getattr(preprocess, 'batch_augments', None)
     if isinstance(augments, nn.ModuleList):
@@ -220,6 +234,24 @@ def _first_sample(batch: Batch) -> Batch:
             for key, value in batch.items()
         }
     return [value[:1] for value in batch]
+
+
+def _results(output: Any) -> Any:
+    """Without the features that heads on points hand on beside results."""
+    if not isinstance(output, dict):
+        return output
+    return {k: v for k, v in output.items() if k not in HANDED_ON}
+
+
+def _as_tested(model: nn.Module, batch: Batch) -> Batch:
+    """Segmentors of mmdet3d append coordinates within the room themselves."""
+    settings = getattr(model, 'test_cfg', None) or {}
+    if settings.get('mode') == 'slide' and settings.get(
+        'use_normalized_coord'
+    ):
+        clouds = batch['inputs']['points']
+        batch['inputs']['points'] = [cloud[:, :-3] for cloud in clouds]
+    return batch
 
 
 def _complete(batch: Batch) -> Batch:

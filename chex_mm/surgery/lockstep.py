@@ -2,7 +2,9 @@
 
 Detectors decide on floats (top-k, thresholds, NMS), and rounding flips what
 is nearly equal. `Record` notes what every operator of one run decided,
-`Follow` hands it out in a second run of the same operators.
+`Follow` hands it out in a second run of the same operators. A kernel inside
+an autograd function is one operator: which points it sampled or grouped no
+other operator shows.
 """
 
 from __future__ import annotations
@@ -13,8 +15,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import (
+    TorchDispatchMode,
+    _disable_current_modes,
+)
 from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from chex_mm.channels.opaque import wrapped_functions
 
 # Operators that decide although they return floats.
 STEPS = frozenset(
@@ -37,7 +44,7 @@ class Decision:
     """One operator call with a discrete result.
 
     Attributes:
-        op: The operator.
+        op: The operator, or the autograd function.
         shapes: Shapes of all tensors that went in.
         floats: The floating ones of them, as they went in.
         outputs: Flat results; None in place of those that decide nothing.
@@ -51,12 +58,19 @@ class Decision:
     def is_like(self, other: Decision) -> bool:
         """Whether both decide on the same things, not on cut channels."""
         return self.shapes == other.shapes and (
-            DATA_DEPENDENT in self.op.tags
+            self._may_differ_in_size
             or all(
                 getattr(mine, 'shape', None) == getattr(theirs, 'shape', None)
                 for mine, theirs in zip(self.outputs, other.outputs)
             )
         )
+
+    @property
+    def _may_differ_in_size(self) -> bool:
+        """Whether the data decide it, and nothing else has to fit."""
+        if hasattr(self.op, 'tags'):
+            return DATA_DEPENDENT in self.op.tags
+        return None not in self.outputs
 
     def is_equal(self, other: Decision) -> bool:
         """Whether both decided the same."""
@@ -71,6 +85,28 @@ class Decision:
 class _Decisions(TorchDispatchMode):
     """Runs every operator and hands its decision, if any, to `decided`."""
 
+    def __enter__(self):
+        self._functions = wrapped_functions(self._call)
+        self._functions.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        self._functions.__exit__(*error)
+        return super().__exit__(*error)
+
+    def _call(self, function, forward, args, kwargs):
+        """What an autograd function returns beside floats is a decision."""
+        given = _tensors((args, kwargs))
+        floats = [t for t in given if t.is_floating_point()]
+        shapes = [t.shape for t in given]
+        result = forward(*args, **kwargs)
+        outputs = [_discrete(function, leaf) for leaf in _leaves(result)]
+        if not floats or all(leaf is None for leaf in outputs):
+            return result
+        decision = Decision(function, shapes, floats, outputs)
+        with _disable_current_modes():  # as in __torch_dispatch__
+            return self.decided(decision, args, kwargs, result)
+
     def __torch_dispatch__(self, op, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         given = _tensors((args, kwargs))
@@ -81,7 +117,7 @@ class _Decisions(TorchDispatchMode):
         result = op(*args, **kwargs)
         if not (floats or DATA_DEPENDENT in op.tags or RANDOM in op.tags):
             return result
-        outputs = [_discrete(op, leaf) for leaf in tree_flatten(result)[0]]
+        outputs = [_discrete(op, leaf) for leaf in _leaves(result)]
         if all(leaf is None for leaf in outputs):
             return result
         decision = Decision(op, shapes, floats, outputs)
@@ -144,9 +180,10 @@ class Follow(_Decisions):
             mine if noted is None else noted
             for mine, noted in zip(own, recorded.outputs)
         ]
-        if [r.name for r in decision.op._schema.returns] == CHOSEN:
+        schema = getattr(decision.op, '_schema', None)
+        if schema and [r.name for r in schema.returns] == CHOSEN:
             forced[0] = _gather(decision.op, args, kwargs, forced[1])
-        if not decision.op._schema.is_mutable:
+        if not (schema and schema.is_mutable):
             return tree_unflatten(forced, structure)
         for mine, value in zip(own, forced):
             mine.copy_(value)  # the caller holds this very tensor
@@ -177,8 +214,12 @@ def gap(a: Tensor, b: Tensor) -> tuple[float, float]:
     return largest, largest / scale if scale else math.inf
 
 
+def _leaves(nest: Any) -> list[Any]:
+    return tree_flatten(nest)[0]
+
+
 def _tensors(nest: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_flatten(nest)[0] if torch.is_tensor(leaf)]
+    return [leaf for leaf in _leaves(nest) if torch.is_tensor(leaf)]
 
 
 def _discrete(op: Any, leaf: Any) -> Any:
@@ -186,7 +227,8 @@ def _discrete(op: Any, leaf: Any) -> Any:
     if torch.is_tensor(leaf) and (
         leaf.is_floating_point() or leaf.is_complex()
     ):
-        return leaf if op.overloadpacket in STEPS else None
+        packet = getattr(op, 'overloadpacket', None)  # not of a function
+        return leaf if packet in STEPS else None
     return None if isinstance(leaf, float) else leaf
 
 

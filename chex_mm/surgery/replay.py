@@ -72,6 +72,9 @@ def trace_channels(
     splits: dict[str, str] = {}
     pins: list[tuple[Tensor, str]] = []
     facts = trace(model, runs, splits)
+    if facts.rows:
+        splits.update(dict.fromkeys(facts.rows, 'rows'))
+        facts = trace(model, runs, splits)
     for _ in range(ROUNDS):
         graph = graph_of(model, facts)
         if strict and graph.unknown_ops:

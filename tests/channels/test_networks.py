@@ -3,9 +3,11 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import chex_mm
 from chex_mm.channels.graph import Role
+from chex_mm.channels.rules import PENALTIES, penalty
 
 from . import toy_code, toy_operators  # noqa: F401  (fill the table)
 from .toy_networks import TOYS, Coordinates, conv
@@ -130,3 +132,64 @@ def test_other_paths_couple_but_do_not_cost():
         '4: a:0 a.bias:0 main:1 aux:1'.split()
     )
     assert both.flops() == alone.flops() == 16 * (12 + 20 + 10)
+
+
+class Mixed(nn.Module):
+    """Positions are mixed by scores that are computed, not learned."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.out = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        scores = x @ x.transpose(1, 2)
+        return self.out(scores @ self.a(x))
+
+
+def test_a_product_of_channels_costs_less_after_a_cut():
+    model, inputs = Mixed(), torch.randn(2, 5, 3)
+    graph = chex_mm.trace_channels(model, (inputs,))
+    keep = {'a': torch.tensor([True, False, True, False])}
+    for found, flops in (
+        (model, graph.flops()),
+        (chex_mm.slim(model, graph, keep), graph.flops(graph.counts(keep))),
+    ):
+        with FlopCounterMode(display=False) as counter:
+            found(inputs)
+        assert flops == counter.get_total_flops() // 2
+
+
+class Decay(nn.Module):
+    """A loss on the weights of a module."""
+
+    def forward(self, module):
+        return module.weight.flatten().square().sum()
+
+
+class Decayed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.decay = conv(3, 4), conv(4, 2), Decay()
+
+    def forward(self, x):
+        return self.b(self.a(x)), self.decay(self.a)
+
+
+def trace_decayed():
+    return chex_mm.trace_channels(Decayed(), (torch.ones(1, 3, 4, 4),))
+
+
+def test_a_loss_takes_weights_as_a_whole():
+    reason = 'an operator takes the weight as a whole'
+    assert trace_decayed().groups['a'].pinned == reason
+
+
+@pytest.fixture
+def decay_is_a_penalty():
+    penalty(Decay)
+    yield
+    PENALTIES.remove(Decay)
+
+
+def test_a_penalty_couples_nothing(decay_is_a_penalty):
+    assert list(trace_decayed().free) == ['a']

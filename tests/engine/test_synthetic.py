@@ -46,7 +46,7 @@ def test_finished_set_is_reused(shapes):
 
 
 def test_other_content_is_refused(shapes, tmp_path):
-    with pytest.raises(ValueError, match='not the shapes asked for') as error:
+    with pytest.raises(ValueError, match='not what was asked for') as error:
         synthetic.write_shapes(shapes, SMALL, seed=7)
     assert "'seed': 0" in str(error.value)
     assert "'seed': 7" in str(error.value)

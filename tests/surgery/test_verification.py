@@ -3,6 +3,7 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -89,6 +90,20 @@ def extension_nms(scores):
     return dets, VALUES[index]
 
 
+class Ranked(torch.autograd.Function):
+    """Decides where no dispatcher can look."""
+
+    @staticmethod
+    def forward(ctx, scores):
+        order = np.argsort(-scores.detach().numpy(), kind='stable')
+        return scores * 2, torch.from_numpy(order)
+
+
+def kernel(scores):
+    doubled, order = Ranked.apply(scores)
+    return doubled, VALUES[order]
+
+
 DECISIONS = [
     topk,
     sort,
@@ -103,6 +118,7 @@ DECISIONS = [
     floored,
     branch,
     extension_nms,
+    kernel,
 ]
 
 
@@ -120,6 +136,12 @@ def test_decisions_on_equal_scores_are_shared(decide):
     assert difference.at_decisions < 1e-5
     assert difference.decisions >= difference.flipped >= 1
     assert difference.aligned
+
+
+def test_functions_are_as_before_afterwards():
+    before = Ranked.__dict__['forward']
+    compare(Noisy(0.0), Noisy(0.0), lambda model: kernel(model(TIES)))
+    assert Ranked.__dict__['forward'] is before
 
 
 @pytest.mark.parametrize('case', CASES, ids=lambda case: case.__name__)

@@ -17,6 +17,13 @@ from chex_mm.channels.rules import (  # noqa: F401  (fills the table)
     reductions,
     sampling,
 )
-from chex_mm.channels.rules.table import RULES, SIZES, rule, sizes
+from chex_mm.channels.rules.table import (
+    PENALTIES,
+    RULES,
+    SIZES,
+    penalty,
+    rule,
+    sizes,
+)
 
-__all__ = ['RULES', 'SIZES', 'rule', 'sizes']
+__all__ = ['PENALTIES', 'RULES', 'SIZES', 'penalty', 'rule', 'sizes']

@@ -11,7 +11,8 @@ from torch.utils._pytree import tree_map
 
 from chex_mm.channels.facts import Take
 from chex_mm.channels.flow import Axes, spread
-from chex_mm.channels.labels import varying, without_repeats
+from chex_mm.channels.labels import is_constant, varying, without_repeats
+from chex_mm.channels.rules.pointwise import merged
 from chex_mm.channels.rules.table import rule
 
 aten = torch.ops.aten
@@ -77,7 +78,9 @@ def keep(flow, call):
 @rule(aten.t, aten.transpose, aten.permute)
 def permute(flow, call):
     tensor = call['self']
-    if not flow.is_weight(tensor):
+    # A linear layer to a single channel is one as well.
+    is_matrix = call.key is aten.t and flow.is_named(tensor)
+    if not (flow.is_weight(tensor) or is_matrix and tensor.ndim == 2):
         return moved(flow, call)
     ndim = tensor.ndim
     if call.key is aten.permute:
@@ -119,6 +122,8 @@ def regroup(flow, call):
         flow.pin(labels, f'a size is written in Python: {call.place}')
     elif len(dims) > 1:
         flow.facts.splits.setdefault(call.place, []).append(labels.unique())
+        if how == 'slots':
+            flow.slotted[call.out] = call.place
         for dim in dims[:-1] if how == 'slots' else dims[1:]:
             same = labels.narrow(dim, 0, 1).expand_as(labels)
             flow.tie(same, labels)
@@ -313,23 +318,45 @@ def put(flow, call):
 
     Into a tensor freshly made for it, the values bring their channels along.
     """
-    target, values = call['self'], call['values']
-    labels = flow.labels(values)
-    picked = _indexed_dims(call['indices'])
-    inner = max(picked, default=-1) + 1  # dimensions behind the picked ones
-    behind = target.ndim - inner
-    outer = range(labels.ndim - behind)
-    if any(i is not None and flow.has_channels(i) for i in call['indices']):
+    target, indices = call['self'], call['indices']
+    picked = _indexed_dims(indices)
+    if any(i is not None and flow.has_channels(i) for i in indices):
         return NotImplemented
-    if len(picked) != inner or not flow.is_constant(values, outer):
+    if picked != list(range(picked[0], picked[-1] + 1)):
+        return NotImplemented  # torch puts such dimensions first
+    labels = _without_picked(flow.labels(call['values']), call, picked)
+    if labels is None:
         return NotImplemented
-    for _ in outer:
-        labels = labels[:1].squeeze(0)
     if target in flow.blank:
         flow.blank.pop(target)
-    else:
-        flow.tie(flow.labels(target), labels)
-    return labels.expand(target.shape)
+        return labels.expand(target.shape)
+    flow.tie(flow.labels(target), labels)
+    return merged(labels, flow.labels(target))
+
+
+def _without_picked(labels: Tensor, call, picked: list[int]) -> Tensor | None:
+    """Of what is written at picked positions: length 1 along these.
+
+    None if the labels differ there. A mask picks along one dimension.
+    """
+    before, behind = picked[0], call['self'].ndim - 1 - picked[-1]
+    index_dims = max(
+        1 if index.dtype in (torch.bool, torch.uint8) else index.ndim
+        for index in call['indices']
+        if index is not None
+    )
+    missing = before + index_dims + behind - labels.ndim
+    if missing < 0:
+        return None
+    labels = labels[(None,) * missing]
+    after = before + index_dims
+    dims = range(before, after)
+    if not labels.numel() or not is_constant(labels, dims):
+        return None
+    for dim in dims:
+        labels = labels.narrow(dim, 0, 1)
+    ones = (1,) * len(picked)
+    return labels.reshape(*labels.shape[:before], *ones, *labels.shape[after:])
 
 
 @rule(

@@ -159,7 +159,8 @@ def _product(flow, call, a, b):
             flow.pin(
                 flow.labels(tensor), f'{call.place} contracts over channels'
             )
-    _count_product(flow, call, a.shape, b.shape[-1])
+    lengths = _along(flow, a, a.ndim - 2), _along(flow, b, b.ndim - 1)
+    flow.count(call, a.numel() // a.shape[-2], *lengths)
     rows = flow.labels(a)[..., :1].expand(call.out.shape)
     columns = flow.labels(b)[..., :1, :].expand(call.out.shape)
     if not flow.is_constant(a, (a.ndim - 2,)):
@@ -167,6 +168,13 @@ def _product(flow, call, a, b):
         return rows
     flow.pin(rows, f'{call.place} contracts over channels')
     return columns
+
+
+def _along(flow, tensor: Tensor, dim: int) -> Tensor:
+    """Its channels along `dim`, where they are the same everywhere else."""
+    if flow.is_constant(tensor, [d for d in range(tensor.ndim) if d != dim]):
+        return flow.vector(tensor, dim)
+    return torch.zeros(tensor.shape[dim], dtype=torch.long)
 
 
 def _count_product(flow, call, shape, length: int) -> None:

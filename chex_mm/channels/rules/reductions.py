@@ -47,6 +47,7 @@ def reduce(flow, call):
     dims = _dims(call)
     if not flow.is_constant(call.inputs[0], dims):
         reason = f'{call.place} reduces over channels'
+        _keep_rows(flow, call, dims)
         if call.key is aten.sum:  # may be the idiom `x.sum() * 0`
             flow.defer(call.out, flow.labels(call.inputs[0]), reason)
         else:
@@ -59,6 +60,14 @@ def reduce(flow, call):
         for dim in sorted(dims, reverse=True):
             labels = labels.squeeze(dim)
     return (labels,) * len(call.outs)
+
+
+def _keep_rows(flow, call, dims: list[int]) -> None:
+    """`x.view(n, c, -1).sum(2)` reduces within channels if rows are whole."""
+    x = call.inputs[0]
+    place = flow.slotted.get(x)
+    if call.key is aten.sum and place and dims == [x.ndim - 1]:
+        flow.facts.rows.add(place)
 
 
 @rule(

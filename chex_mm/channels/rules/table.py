@@ -12,6 +12,7 @@ from torch import nn
 
 RULES: dict[Any, Callable] = {}
 SIZES: dict[type[nn.Module], Callable] = {}
+PENALTIES: set[type[nn.Module]] = set()
 
 
 def rule(*keys) -> Callable[[Callable], Callable]:
@@ -41,6 +42,15 @@ def sizes(*types: type[nn.Module]) -> Callable[[Callable], Callable]:
         ValueError: A type is registered already; names both.
     """
     return _register(SIZES, types)
+
+
+def penalty(*types: type[nn.Module]) -> None:
+    """Declares losses on weights alone, to which zeros add nothing.
+
+    They take weights as a whole, but give the same before and after a cut, so
+    that what happens inside of them is not traced.
+    """
+    PENALTIES.update(types)
 
 
 def _register(table: dict, keys) -> Callable[[Callable], Callable]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmdet3d.structures import DepthPoints
@@ -28,23 +29,32 @@ class ShapeDataset(BaseDataset):
     Args:
         ann_file: The file, below `data_root` unless absolute.
         split: 'train', 'test', or what else the file has.
+        points: Only the first so many of each cloud.
         **options: See `BaseDataset`.
 
     Raises:
         ValueError: The file is not of that layout.
     """
 
-    def __init__(self, ann_file: str, split: str = 'train', **options):
-        self.split = split
+    def __init__(
+        self,
+        ann_file: str,
+        split: str = 'train',
+        points: int | None = None,
+        **options: Any,
+    ):
+        self.split, self.points = split, points
         super().__init__(ann_file=ann_file, **options)
 
     def load_data_list(self) -> list[dict]:
         """The samples before the pipeline; takes the classes' names."""
         points, labels, classes = self._read()
         self._metainfo.setdefault('classes', classes)
+        points = points[:, : self.points]
+        labels = labels[:, None].astype(np.int64)
         return [
             {'points': cloud, 'gt_labels_3d': label}
-            for cloud, label in zip(points, labels[:, None].astype(np.int64))
+            for cloud, label in zip(points, labels)
         ]
 
     def get_data_info(self, idx: int) -> dict:
@@ -73,6 +83,11 @@ class ShapeDataset(BaseDataset):
             raise self._wrong(
                 f'has {self.split}_points of shape {points.shape}, not '
                 '(clouds, points, 3)'
+            )
+        if self.points is not None and self.points > points.shape[1]:
+            raise self._wrong(
+                f'has clouds of {points.shape[1]} points, fewer than '
+                f'points={self.points}'
             )
         if labels.shape != points.shape[:1]:
             raise self._wrong(

@@ -9,12 +9,13 @@ one seed always gives the same files.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from .recipe import write_once
 
 SIZE = 128  # pixels per side of an image
 RADIUS = (9.0, 30.0)  # pixels from a shape's centre to its corners
@@ -46,33 +47,15 @@ def write_shapes(
     Raises:
         ValueError: `directory` exists and holds something else.
     """
-    directory = Path(directory)
     recipe = {'images': dict(images), 'seed': seed, 'size': SIZE}
-    if directory.exists():
-        _check_recipe(directory, recipe)
-        return directory
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        prefix=f'.{directory.name}-', dir=directory.parent
-    ) as unfinished:
-        root = Path(unfinished, directory.name)
+
+    def fill(root: Path) -> None:
         for number, (split, count) in enumerate(images.items()):
-            (root / split).mkdir(parents=True)
+            (root / split).mkdir()
             rng = np.random.default_rng([seed, number])
             _write_split(root, split, count, rng)
-        (root / 'recipe.json').write_text(json.dumps(recipe))
-        root.rename(directory)
-    return directory
 
-
-def _check_recipe(directory, recipe):
-    path = directory / 'recipe.json'
-    found = json.loads(path.read_text()) if path.is_file() else 'no recipe'
-    if found != recipe:
-        raise ValueError(
-            f'{directory} holds {found}, not the shapes asked for, {recipe}. '
-            'Remove it or name another directory.'
-        )
+    return write_once(directory, recipe, fill)
 
 
 def _write_split(root, split, count, rng):

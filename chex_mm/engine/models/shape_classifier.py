@@ -86,7 +86,9 @@ class ShapeClassifier(BaseModel):
             return self._loss(logits, data_samples)
         if mode == 'predict':
             return self._predictions(logits, data_samples)
-        raise ValueError(f"mode={mode!r} is none of 'tensor', 'loss', 'predict'")
+        raise ValueError(
+            f"mode={mode!r} is none of 'tensor', 'loss', 'predict'"
+        )
 
     def _logits(self, points: Tensor) -> Tensor:
         found = self.backbone(points)

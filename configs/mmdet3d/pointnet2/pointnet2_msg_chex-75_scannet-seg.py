@@ -1,0 +1,6 @@
+"""As `pointnet2_msg_chex-50_scannet-seg.py`, 75 % of the FLOPs taken away."""
+
+_base_ = './pointnet2_msg_chex-50_scannet-seg.py'
+
+custom_hooks = _base_.custom_hooks
+custom_hooks[-1].budget.keep = 0.25
