@@ -116,7 +116,7 @@ def verify(
     """
     found: dict[str, Difference] = {}
     for sample in samples:
-        paths = run_paths(copy.deepcopy(masked), sample, MODES)
+        paths = run_paths(copy.deepcopy(masked), sample, MODES, False)
         for path in (paths.cost, *paths.also):
             difference = compare(masked, narrow, plain_run(path))
             _check_difference(path.mode, difference)

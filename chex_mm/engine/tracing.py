@@ -17,7 +17,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import Runner
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import chex_mm
@@ -140,18 +140,28 @@ def run_paths(
     model: nn.Module,
     batch: Batch,
     modes: tuple[str, ...] = ('tensor', 'predict', 'loss'),
+    is_training_batch: bool = True,
 ) -> Paths:
     """The paths that `model` implements, each on preprocessed data.
 
     The cost is that of the first of `modes` that it has. Runs each path
     once, so pass a copy.
 
+    Args:
+        model: A BaseModel.
+        batch: What a data loader gives.
+        modes: Of the model's forward.
+        is_training_batch: Whether it is the training data loader.
+
     Raises:
         ChexError: A path fails, or there is none.
     """
     found, skipped = [], {}
     for mode in modes:
-        path = Path(mode, _preprocessed(model, batch, mode))
+        given = copy.deepcopy(batch)
+        if mode == 'predict' and is_training_batch:
+            given = _as_tested(model, given)
+        path = Path(mode, _preprocessed(model, given, mode))
         reason = _missing(path, model)
         if reason:
             skipped[mode] = reason
@@ -213,8 +223,6 @@ def _preprocessed(model: nn.Module, batch: Batch, mode: str) -> Batch:
     batch = copy.deepcopy(batch)
     if mode != 'loss':
         batch = _complete(_first_sample(batch))
-    if mode == 'predict':
-        batch = _as_tested(model, batch)
     preprocess = copy.deepcopy(model.data_preprocessor)
     augments = getattr(preprocess, 'batch_augments', None)
     if isinstance(augments, nn.ModuleList):
@@ -244,14 +252,30 @@ def _results(output: Any) -> Any:
 
 
 def _as_tested(model: nn.Module, batch: Batch) -> Batch:
-    """Segmentors of mmdet3d append coordinates within the room themselves."""
+    """A training batch as mmdet3d's segmentors take it in testing.
+
+    They append coordinates within the room themselves, and slide a window
+    that a patch, which training sees, may be too narrow for.
+    """
     settings = getattr(model, 'test_cfg', None) or {}
-    if settings.get('mode') == 'slide' and settings.get(
-        'use_normalized_coord'
-    ):
-        clouds = batch['inputs']['points']
-        batch['inputs']['points'] = [cloud[:, :-3] for cloud in clouds]
+    if settings.get('mode') != 'slide' or 'block_size' not in settings:
+        return batch
+    appended = 3 * bool(settings.get('use_normalized_coord'))
+    batch['inputs']['points'] = [
+        _stretched(
+            cloud[:, : cloud.shape[1] - appended], settings['block_size']
+        )
+        for cloud in batch['inputs']['points']
+    ]
     return batch
+
+
+def _stretched(cloud: Tensor, least: float) -> Tensor:
+    """The cloud, in x and y at least `least` wide."""
+    ground = cloud[:, :2]
+    extent = (ground.amax(0) - ground.amin(0)).clamp(min=1e-6)
+    scale = (least / extent).clamp(min=1)
+    return torch.cat([ground * scale, cloud[:, 2:]], dim=1)
 
 
 def _complete(batch: Batch) -> Batch:

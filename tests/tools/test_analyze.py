@@ -86,7 +86,7 @@ def test_people_get_plain_tables_without_a_terminal(analyse, retinanet):
         (['--shape', '1', '2', '3'], '--shape takes one number or two.'),
         (
             ['--cfg-options', 'default_scope=mmengine'],
-            "is not a config of mmdet (default_scope = 'mmengine')",
+            "is not a config of mmdet or mmdet3d (default_scope = 'mmengine')",
         ),
     ],
 )

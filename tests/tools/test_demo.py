@@ -103,6 +103,11 @@ def write_few(monkeypatch, module, function):
 
 
 @pytest.mark.slow
+# What mmengine, mmcv and mmdet3d say in any such run.
+@pytest.mark.filterwarnings(
+    'ignore:.*instance named of visualizer has been created:UserWarning',
+    'ignore:Unnecessary conv bias before:UserWarning',
+)
 @pytest.mark.parametrize('task', ['2d', '3d'])
 def test_a_very_short_run(demo, task, tmp_path, monkeypatch):
     if task == '3d':
