@@ -107,6 +107,7 @@ def write_few(monkeypatch, module, function):
 @pytest.mark.filterwarnings(
     'ignore:.*instance named of visualizer has been created:UserWarning',
     'ignore:Unnecessary conv bias before:UserWarning',
+    'ignore:Conversion of an array with ndim > 0:DeprecationWarning',
 )
 @pytest.mark.parametrize('task', ['2d', '3d'])
 def test_a_very_short_run(demo, task, tmp_path, monkeypatch):
