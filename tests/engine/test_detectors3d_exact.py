@@ -145,8 +145,8 @@ def test_narrow_equals_masked(traced, pair):
         run = path if path.mode == 'loss' else plain_run(path)
         outputs = compare(masked, narrow, run)
         assert outputs.aligned, path.mode
-        assert outputs.max_rel < 1e-5, path.mode
-        assert outputs.at_decisions < 1e-4, path.mode
+        assert outputs.max_rel < 1e-4, path.mode
+        assert outputs.at_decisions < 1e-3, path.mode
         assert outputs.decisions > 0, path.mode
 
 
