@@ -120,7 +120,8 @@ def _follow_modules(model: nn.Module, flow: Flow) -> list[tuple[str, Any]]:
         return hook
 
     def leave(module, args, out):
-        unseen.close()
+        if isinstance(module, tuple(PENALTIES)):
+            unseen.close()  # not when a module inside of it returns
         stack.pop()
         flow.module = stack[-1][0] if stack else ''
 

@@ -22,7 +22,7 @@ from ..channels.graph import ChannelGraph, ChannelGroup
 from ..errors import ChexError
 from ..explore import Budget, uniform_counts
 from ..surgery import Difference, compare, mask_channels, slim
-from .deploy import build_model
+from .deploy import build_model, plain_run
 from .regions import SharedRegions
 from .tracing import generated_batch, run_paths, trace_detector
 
@@ -151,7 +151,7 @@ def random_difference(
     keep = random_keep(graph, counts, generator)
     narrow = slim(model, graph, keep)
     mask_channels(model, graph, keep)
-    return compare(model, narrow, SharedRegions(run))
+    return compare(model, narrow, SharedRegions(plain_run(run)))
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ from ..explore import Budget, uniform_counts
 from ..explore.weights import channel_norms
 from ..surgery import Difference, compare, describe, mask_channels, slim
 from .analysis import draw_vectors, random_keep, settle_norms
-from .deploy import build_model
+from .deploy import build_model, plain_run
 from .models.slim_model import plain_architecture, slim_model
 from .randomness import fixed_random_state
 from .regions import SharedRegions
@@ -237,7 +237,9 @@ def choose(model: nn.Module, graph: ChannelGraph, counts, how: str) -> dict:
 
 
 def _difference(one: nn.Module, other: nn.Module, paths: Paths) -> float:
-    found: Difference = compare(one, other, SharedRegions(paths.cost))
+    found: Difference = compare(
+        one, other, SharedRegions(plain_run(paths.cost))
+    )
     # Boxes in pixels are large, some heads' outputs nearly zero.
     return min(found.max_abs, found.max_rel)
 
