@@ -220,7 +220,7 @@ def _apart(dataset: Any) -> Any:
 
 
 def _preprocessed(model: nn.Module, batch: Batch, mode: str) -> Batch:
-    batch = copy.deepcopy(batch)
+    """What the model takes; `batch` is the caller's to spend."""
     if mode != 'loss':
         batch = _complete(_first_sample(batch))
     preprocess = copy.deepcopy(model.data_preprocessor)

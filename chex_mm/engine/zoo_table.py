@@ -13,6 +13,15 @@ HEAD = (
     '|---|---|---|---|---|---|---|---|---|'
 )
 
+MEANING = (
+    'Exact: masked and narrow outputs, at random masks and at masks of '
+    'the largest weights, and those of the model that was saved and '
+    f'loaded, differ by at most {MOST_APART:.0e} of the largest output, '
+    'and a training step of the narrow model reaches every parameter '
+    'that it reaches in the dense one. Prunable: share of the '
+    'multiply-adds in layers of which rows or columns may be cut.'
+)
+
 
 def table_text(verdicts: list[Verdict], versions: list[str]) -> str:
     """The page: what was done, the table, and why some are not exact."""
@@ -25,12 +34,7 @@ def table_text(verdicts: list[Verdict], versions: list[str]) -> str:
         f'`tools/zoo.py` on {time.strftime("%Y-%m-%d")} with '
         f'{", ".join(versions)}, on a CPU.',
         '',
-        'Exact: masked and narrow outputs, at random masks and at masks of '
-        'the largest weights, and those of the model that was saved and '
-        f'loaded, differ by at most {MOST_APART:.0e} of the largest output, '
-        'and a training step of the narrow model reaches every parameter '
-        'that it reaches in the dense one. Prunable: share of the '
-        'multiply-adds in layers of which rows or columns may be cut.',
+        MEANING,
         '',
         HEAD,
         *(_row(verdict) for verdict in verdicts),
@@ -49,14 +53,18 @@ def table_text(verdicts: list[Verdict], versions: list[str]) -> str:
         '',
         '## What is pinned in layers that cannot be cut at all',
         '',
-        *(
-            f'- `{verdict.name}`: {reason} ({share:.1%})'
-            for verdict in verdicts
-            for reason, share in verdict.pinned.items()
-            if share >= 0.005
-        ),
+        *_pinned(verdicts),
     ]
     return '\n'.join(lines) + '\n'
+
+
+def _pinned(verdicts: list[Verdict]) -> list[str]:
+    return [
+        f'- `{verdict.name}`: {reason} ({share:.1%})'
+        for verdict in verdicts
+        for reason, share in verdict.pinned.items()
+        if share >= 0.005
+    ]
 
 
 def _row(verdict: Verdict) -> str:
