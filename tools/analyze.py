@@ -115,6 +115,8 @@ def show(analysis: Analysis) -> None:
         )
     if analysis.graph.unknown_ops:
         console.print(analysis.graph.unknown_text(), markup=False)
+    if analysis.graph.unreached:
+        console.print(analysis.graph.unreached_text(), markup=False)
     if analysis.difference:
         console.print(f'masked and narrow: {analysis.difference}')
     console.print(f'{analysis.seconds:.1f} seconds')

@@ -185,6 +185,24 @@ for key, run in (
     (aten._euclidean_dist, lambda x: aten._euclidean_dist(x, x)),
 ):
     CONTRACTIONS.append(Case(key, run, (LINE,), None, pins=ALL))
+CONTRACTIONS += [
+    Case(
+        aten.embedding,
+        lambda w: aten.embedding(w, torch.tensor([[1, 0, 1]])),
+        (Parameter((2, 4)),),
+        (150, 151, 152, 153),
+        2,
+        pins=(100, 101),
+    ),
+    Case(
+        aten.embedding,
+        lambda w, x: aten.embedding(w, (x > 0).long()),
+        (Parameter((2, 4)), X),
+        (150, 151, 152, 153),
+        4,
+        pins=(*ALL, 100, 101),
+    ),
+]
 HEADS = Given(shape=(2, 4, 6, 8))
 for name, rest, given in (
     ('_scaled_dot_product_flash_attention_for_cpu', (), HEADS),

@@ -226,3 +226,16 @@ def contract(flow, call):
     """A sum over channels, whose number a cut would change."""
     flow.pin_inputs(call, f'{call.place} contracts over channels')
     return None
+
+
+@rule(aten.embedding)
+def look_up(flow, call):
+    """Rows are picked by data, and each of them holds all channels."""
+    if flow.has_channels(call['indices']):
+        flow.pin(
+            flow.labels(call['indices']), f'{call.place} uses it as an index'
+        )
+    rows = flow.axis(call['weight'], 0, Role.ROW)
+    flow.pin(rows, f'{call.place} picks rows by data')
+    columns = flow.axis(call['weight'], 1, Role.ROW)
+    return spread(columns, call.out.shape, call.out.ndim - 1)
