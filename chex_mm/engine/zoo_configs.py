@@ -6,6 +6,7 @@ Every architecture has one config, whatever it is trained on and however long.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -27,19 +28,18 @@ def architectures(
 ) -> Iterator[str]:
     """Paths of a package's configs, one per architecture.
 
-    Of configs with the same model, schedule and data apart, the first in
-    alphabetical order stands for all.
+    Of configs with the same model, schedule and data apart, the first stands
+    for all; `r50` comes before `r101`.
 
     Args:
         root: The package's config folder.
-        only: Leaves out paths that contain none of these.
+        only: Leaves out paths that contain none of these, and gives the
+            order.
         one_per_folder: Only the first architecture of each folder.
     """
     seen, folders = set(), set()
-    for path in sorted(root.glob('[!_]*/**/*.py')):
-        name = path.relative_to(root).as_posix()
-        if only and not any(text in name for text in only):
-            continue
+    for name in _in_order(root, only):
+        path = root / name
         if one_per_folder and path.parent in folders:
             continue
         key = _key_of(path)
@@ -47,6 +47,31 @@ def architectures(
             seen.add(key)
             folders.add(path.parent)
             yield name
+
+
+def _in_order(root: Path, only: Sequence[str]) -> list[str]:
+    paths = root.glob('[!_]*/**/*.py')
+    names = [path.relative_to(root).as_posix() for path in paths]
+    wanted = only or ('',)
+    ranked = [
+        (next((i for i, t in enumerate(wanted) if t in name), None), name)
+        for name in names
+    ]
+    return [
+        name
+        for _, name in sorted(
+            (pair for pair in ranked if pair[0] is not None),
+            key=lambda pair: (pair[0], _natural(pair[1])),
+        )
+    ]
+
+
+def _natural(name: str) -> list:
+    """A key that sorts numbers in names as numbers."""
+    return [
+        (int(part), '') if part.isdigit() else (0, part)
+        for part in re.split(r'(\d+)', name)
+    ]
 
 
 def _key_of(path: Path) -> str | None:

@@ -126,6 +126,8 @@ def from_config(config: Config, side: int) -> Candidate:
     config.model = with_few_regions(config.model)
     model = revert_sync_batchnorm(build_model(config))
     draw_vectors(model)
+    if getattr(model.data_preprocessor, 'batch_augments', None):
+        model.data_preprocessor.batch_augments = None  # pads to 1024 pixels
     batch = generated_batch(model, (3, side, side), config)
     paths = run_paths(copy.deepcopy(model), batch)
     step = next((p for p in paths.also if p.mode == 'loss'), None)

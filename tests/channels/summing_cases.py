@@ -257,6 +257,8 @@ for op, *arguments in (
     (aten.cumsum,),
     (aten.cumprod,),
     (aten.logcumsumexp,),
+    (aten.cummax,),
+    (aten.cummin,),
     (aten.sort,),
 ):
     REDUCTIONS += [same(op, 2, *arguments), across(op, 1, *arguments)]

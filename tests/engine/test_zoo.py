@@ -117,10 +117,19 @@ def test_one_config_stands_for_an_architecture(tmp_path):
         'a/long.py',
         'b/last.py',
     ]
-    assert list(architectures(tmp_path, only=['wide', 'b/'])) == [
-        'a/wide.py',
+    assert list(architectures(tmp_path, only=['b/', 'wide'])) == [
         'b/last.py',
+        'a/wide.py',
     ]
+
+
+def test_numbers_in_names_are_numbers(tmp_path):
+    for depth in (101, 18, 50):
+        path = tmp_path / 'a' / f'r{depth}.py'
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"model = dict(type='A', depth={depth})")
+    found = list(architectures(tmp_path))
+    assert found == ['a/r18.py', 'a/r50.py', 'a/r101.py']
 
 
 def test_the_table_names_what_is_not_exact():
