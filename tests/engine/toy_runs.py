@@ -68,8 +68,14 @@ class ToyBackbone(nn.Module):
 
 @MODELS.register_module()
 class ToyNet(BaseModel):
-    def __init__(self, backbone=None, modes=('tensor', 'loss', 'predict')):
+    def __init__(
+        self,
+        backbone=None,
+        modes=('tensor', 'loss', 'predict'),
+        dropout=0.1,
+    ):
         super().__init__()
+        self.dropout = dropout
         self.backbone = MODELS.build(backbone or dict(type='ToyBackbone'))
         self.neck = conv(WIDTH, WIDTH)
         self.head = nn.Linear(WIDTH, 3)
@@ -80,7 +86,7 @@ class ToyNet(BaseModel):
             raise NotImplementedError
         x = torch.stack(inputs) if isinstance(inputs, list) else inputs
         x = self.neck(self.backbone(x)).relu().mean((2, 3))
-        x = self.head(nn.functional.dropout(x, 0.1, self.training))
+        x = self.head(nn.functional.dropout(x, self.dropout, self.training))
         if mode == 'loss':
             labels = torch.stack(list(data_samples))
             return dict(loss=nn.functional.cross_entropy(x, labels))

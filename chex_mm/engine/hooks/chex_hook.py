@@ -11,6 +11,7 @@ from bisect import bisect_right
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.model import BaseAveragedModel
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmengine.utils import apply_to
@@ -25,11 +26,13 @@ from ..randomness import random_state, set_random_state
 from ..tracing import trace_detector, training_batch
 from . import recipe, report
 from .checkpoint import check_shapes, graph_from_state, graph_state
+from .compute import TrainingCompute, flops_share
 from .replicas import check_replicas, shared_graph, shared_plan
 from .resume import RewoundIterator, pending_gradients, set_gradients
+from .rewrap import refresh_average, rewrap_model
 from .settings import Settings
 from .training_run import (
-    averaged_copies,
+    averaged_models,
     bare_model,
     check_runner,
     epoch_length,
@@ -53,14 +56,15 @@ class CHEXHook(Hook):
         self.settings = Settings(**settings)
         self.explorer: ChannelExplorer | None = None
         self.schedule: tuple[int, ...] = ()
-        self._copies: tuple[nn.Module, ...] = ()
+        self.compute = TrainingCompute()
+        self._averages: tuple[BaseAveragedModel, ...] = ()
         self._saved: dict | None = None  # of the checkpoint to resume
         self._random: dict | None = None  # while validation runs
 
     def before_train(self, runner: Runner) -> None:
         """Traces the model and makes, or resumes, the sub-model."""
         check_runner(runner)
-        self._copies = averaged_copies(runner, self)
+        self._averages = averaged_models(runner, self)
         self.schedule = self.settings.iterations(
             runner.max_iters, epoch_length(runner)
         )
@@ -78,7 +82,7 @@ class CHEXHook(Hook):
         if self._saved is not None:
             self._resume(runner, model)
         check_replicas(self.explorer)
-        self._enforce()
+        self._adopt(runner)
         self._write_masks()
         runner.logger.info(report.start_summary(self.explorer, self.schedule))
 
@@ -100,6 +104,7 @@ class CHEXHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
     ) -> None:
         """Keeps the sub-model after an optimizer step, changes it if due."""
+        self._count(runner)
         if not runner.optim_wrapper.should_update():
             return
         self._enforce()
@@ -109,7 +114,9 @@ class CHEXHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Says what the run ends with."""
-        runner.logger.info(report.end_summary(self.explorer))
+        runner.logger.info(
+            report.end_summary(self.explorer, self.compute.share)
+        )
 
     def before_val(self, runner: Runner) -> None:
         """Remembers the random states: validation must not change a run."""
@@ -121,16 +128,19 @@ class CHEXHook(Hook):
         self._random = None
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Adds the state of the exploration."""
+        """Adds the state of the exploration, makes the rest dense."""
         if self.explorer is None:
             return
         model = bare_model(runner)
+        gradients = pending_gradients(model, runner.optim_wrapper)
+        self._widen(runner, checkpoint, gradients)
         state = dict(
             explorer=self.explorer.state_dict(),
             graph=graph_state(self.explorer.graph),
             schedule=list(self.schedule),
+            compute=self.compute.state_dict(),
             random=self._random or random_state(),
-            gradients=pending_gradients(model, runner.optim_wrapper),
+            gradients=gradients,
         )
         checkpoint['chex'] = apply_to(state, is_tensor, lambda t: t.cpu())
 
@@ -213,7 +223,51 @@ class CHEXHook(Hook):
                 'resume=False.'
             )
         self.explorer.load_state_dict(self._saved['explorer'])
-        set_gradients(model, self._saved['gradients'])
+        self.compute.load_state_dict(self._saved['compute'])
+        gradients = dict(self._saved['gradients'])
+        self.explorer.sub_model.hold_state(gradients)
+        set_gradients(model, gradients)
+
+    def _adopt(self, runner: Runner) -> None:
+        """Makes what was built or loaded dense fit the sub-model."""
+        sub_model = self.explorer.sub_model
+        for copy in self._copies:
+            sub_model.adopt(copy)
+        sub_model.adopt_optimizer(runner.optim_wrapper.optimizer)
+        self._rewrap(runner)
+
+    def _rewrap(self, runner: Runner) -> None:
+        """Makes anew what holds on to sizes."""
+        if self.explorer.sub_model.execution.is_narrow:
+            rewrap_model(runner)
+            for average in self._averages:
+                refresh_average(average)
+
+    def _widen(
+        self, runner: Runner, checkpoint: dict, gradients: dict
+    ) -> None:
+        """Gives all that a checkpoint holds its dense shapes."""
+        sub_model = self.explorer.sub_model
+        sub_model.widen_state(gradients)
+        sub_model.widen_state(checkpoint['state_dict'])
+        sub_model.widen_state(
+            checkpoint.get('ema_state_dict', {}), prefix='module.'
+        )
+        if 'optimizer' in checkpoint:
+            sub_model.widen_optimizer_state(
+                checkpoint['optimizer'], runner.optim_wrapper.optimizer
+            )
+
+    def _count(self, runner: Runner) -> None:
+        """Counts an iteration's compute and tells the log."""
+        share = flops_share(self.explorer)
+        is_narrow = self.explorer.sub_model.execution.is_narrow
+        self.compute.add(share if is_narrow else 1.0)
+        for name, value in (
+            ('sub_model_flops', share),
+            ('compute_spent', self.compute.share),
+        ):
+            runner.message_hub.update_scalar(f'train/{name}', value)
 
     def _step(self, runner: Runner) -> None:
         start = time.perf_counter()
@@ -222,10 +276,15 @@ class CHEXHook(Hook):
             plan, runner.optim_wrapper.optimizer, self._copies
         )
         check_replicas(self.explorer)
+        self._rewrap(runner)
         self._write_masks()
         report.report_step(
             runner, self.explorer, plan, done, time.perf_counter() - start
         )
+
+    @property
+    def _copies(self) -> tuple[nn.Module, ...]:
+        return tuple(average.module for average in self._averages)
 
     def _enforce(self) -> None:
         self.explorer.enforce()
