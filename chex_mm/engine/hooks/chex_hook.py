@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 
-from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import BaseAveragedModel
 from mmengine.registry import HOOKS
@@ -22,13 +21,20 @@ from ...explore.budget import Budget
 from ...explore.explorer import ChannelExplorer
 from ...explore.scope import select_groups
 from ..models.masked_backbone import marked_scopes, write_masks
-from ..randomness import random_state, set_random_state
+from ..randomness import set_random_state
 from ..tracing import trace_detector, training_batch
 from . import recipe, report
 from .checkpoint import check_shapes, graph_from_state, graph_state
 from .compute import TrainingCompute, flops_share
 from .replicas import check_replicas, shared_graph, shared_plan
-from .resume import RewoundIterator, pending_gradients, set_gradients
+from .resume import (
+    RandomStates,
+    RewoundIterator,
+    is_checkpoint_due,
+    pending_gradients,
+    set_gradients,
+    state_of_rank,
+)
 from .rewrap import refresh_average, rewrap_model
 from .settings import Settings
 from .training_run import (
@@ -59,7 +65,7 @@ class CHEXHook(Hook):
         self.compute = TrainingCompute()
         self._averages: tuple[BaseAveragedModel, ...] = ()
         self._saved: dict | None = None  # of the checkpoint to resume
-        self._random: dict | None = None  # while validation runs
+        self._random = RandomStates()
 
     def before_train(self, runner: Runner) -> None:
         """Traces the model and makes, or resumes, the sub-model."""
@@ -90,9 +96,9 @@ class CHEXHook(Hook):
         """Gives a resumed run its random states back, see `resume`."""
         if self._saved is None:
             return
-        state, self._saved = self._saved['random'], None
-        if not is_main_process():
-            return  # a checkpoint knows the states of rank 0 only
+        state, self._saved = state_of_rank(self._saved['random']), None
+        if state is None:
+            return
         if hasattr(runner.train_loop, 'dataloader_iterator'):
             runner.train_loop.dataloader_iterator = RewoundIterator(
                 runner.train_loop, state
@@ -100,17 +106,25 @@ class CHEXHook(Hook):
         else:
             set_random_state(state)
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
-    ) -> None:
+    def before_train_iter(self, runner: Runner, **_) -> None:
+        """Training draws on: what was kept for a checkpoint is past."""
+        self._random.forget()
+
+    def after_train_iter(self, runner: Runner, **_) -> None:
         """Keeps the sub-model after an optimizer step, changes it if due."""
         self._count(runner)
-        if not runner.optim_wrapper.should_update():
-            return
-        self._enforce()
-        due = bisect_right(self.schedule, runner.iter + 1)
-        if self.explorer.steps_done < due:
-            self._step(runner)
+        if runner.optim_wrapper.should_update():
+            self._enforce()
+            due = bisect_right(self.schedule, runner.iter + 1)
+            if self.explorer.steps_done < due:
+                self._step(runner)
+        if is_checkpoint_due(runner, by_epoch=False):
+            self._random.gather()
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Collects what a checkpoint needs of the other ranks."""
+        if is_checkpoint_due(runner, by_epoch=True):
+            self._random.gather()
 
     def after_train(self, runner: Runner) -> None:
         """Says what the run ends with."""
@@ -120,12 +134,11 @@ class CHEXHook(Hook):
 
     def before_val(self, runner: Runner) -> None:
         """Remembers the random states: validation must not change a run."""
-        self._random = random_state()
+        self._random.gather()
 
     def after_val(self, runner: Runner) -> None:
         """Goes on as if validation had drawn nothing."""
-        set_random_state(self._random)
-        self._random = None
+        self._random.give_back()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Adds the state of the exploration, makes the rest dense."""
@@ -139,7 +152,7 @@ class CHEXHook(Hook):
             graph=graph_state(self.explorer.graph),
             schedule=list(self.schedule),
             compute=self.compute.state_dict(),
-            random=self._random or random_state(),
+            random=self._random.state_dict(),
             gradients=gradients,
         )
         checkpoint['chex'] = apply_to(state, is_tensor, lambda t: t.cpu())
