@@ -56,6 +56,11 @@ def parse_arguments() -> Namespace:
     )
     parser.add_argument('--table', type=Path, help='a Markdown file to write')
     parser.add_argument(
+        '--as-found',
+        action='store_true',
+        help='judge nothing; the table of what is known',
+    )
+    parser.add_argument(
         '--size',
         type=int,
         nargs='+',
@@ -129,15 +134,17 @@ def main() -> None:
     default = Path('work_dirs', 'zoo', f'{arguments.package}.jsonl')
     path = arguments.out or default
     names = selected(arguments)
-    judge_all(names, path, arguments)
+    if not arguments.as_found:
+        judge_all(names, path, arguments)
     known = read_known(path)
-    found = [known[name] for name in names]
+    found = [known[name] for name in names if name in known]
     exact = sum(verdict.status == 'exact' for verdict in found)
     print(f'{exact} of {len(found)} architectures are exact; see {path}.')
     if arguments.table:
         needed = dict.fromkeys(('torch', 'mmcv', arguments.package))
         versions = [f'{name} {version(name)}' for name in needed]
-        arguments.table.write_text(table_text(found, versions))
+        text = table_text(found, versions, len(names))
+        arguments.table.write_text(text)
 
 
 if __name__ == '__main__':

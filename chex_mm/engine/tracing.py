@@ -99,7 +99,7 @@ def _generated_images(model: nn.Module, shape, classes: int) -> Batch:
         batch = demo_mm_inputs(
             batch_size=SAMPLES,
             image_shapes=[shape] * SAMPLES,
-            with_mask=_reads(model, 'pad_mask', 'with_mask'),
+            with_mask=True,
             with_semantic=_reads(model, 'pad_seg', 'with_semantic'),
         )
     for sample in batch['data_samples']:

@@ -54,6 +54,9 @@ OUT_OF_REACH = {
     r'(not compiled with CUDA|No CUDA GPUs|Found no NVIDIA)': (
         'it calls CUDA by name'
     ),
+    r'(batch_norm eps must be positive)': (
+        'torch refuses its batch norms, of which eps is 0'
+    ),
     r'(huggingface\.co|urlopen error|Max retries exceeded)': (
         'it downloads weights of a language or vision model'
     ),

@@ -29,16 +29,26 @@ MEANING = (
 )
 
 
-def table_text(verdicts: list[Verdict], versions: list[str]) -> str:
-    """The page: what was done, the table, and why some are not exact."""
+def table_text(
+    verdicts: list[Verdict], versions: list[str], total: int
+) -> str:
+    """The page: what was done, the table, and why some are not exact.
+
+    Args:
+        verdicts: What has been judged.
+        versions: Of packages, the one whose zoo it is last.
+        total: Architectures of the package.
+    """
     counts = Counter(verdict.status for verdict in verdicts)
     summary = ', '.join(f'{n} {status}' for status, n in counts.most_common())
     lines = [
         f'# Model zoo of {versions[-1]}',
         '',
-        f'{len(verdicts)} architectures: {summary}. Written by '
-        f'`tools/zoo.py` on {time.strftime("%Y-%m-%d")} with '
-        f'{", ".join(versions)}, on a CPU.',
+        f'{len(verdicts)} of {total} architectures have been put to the '
+        f'test: {summary}. Written by `tools/zoo.py` on '
+        f'{time.strftime("%Y-%m-%d")} with {", ".join(versions)}, on a CPU. '
+        f'`python tools/zoo.py {versions[-1].partition(" ")[0]}` goes on '
+        'with the rest.',
         '',
         MEANING,
         '',

@@ -144,8 +144,9 @@ def test_the_table_names_what_is_not_exact():
         ),
         Verdict('c.py', 'not runnable', 'it needs a GPU'),
     ]
-    text = table_text(verdicts, ['torch 2', 'mmdet 3'])
-    assert '3 architectures: 1 exact, 1 fails, 1 not runnable.' in text
+    text = table_text(verdicts, ['torch 2', 'mmdet 3'], 5)
+    counts = '1 exact, 1 fails, 1 not runnable.'
+    assert f'3 of 5 architectures have been put to the test: {counts}' in text
     failed, _, rest = text.partition('## Not runnable')
     assert '- `c.py`: not runnable: it needs a GPU' in rest
     assert '`c.py`: ' not in failed

@@ -49,6 +49,10 @@ def test_settings_count_few_and_the_architecture_stays():
             '<urlopen error [Errno -3] Temporary failure>',
             'it downloads weights of a language or vision model',
         ),
+        (
+            'batch_norm eps must be positive, but got 0',
+            'torch refuses its batch norms, of which eps is 0',
+        ),
         ('Torch not compiled with CUDA enabled', 'it calls CUDA by name'),
         ('mat1 and mat2 shapes cannot be multiplied', None),
     ],

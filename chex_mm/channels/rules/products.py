@@ -187,6 +187,17 @@ def _count_product(flow, call, shape, length: int) -> None:
     )
 
 
+@rule(aten.mv)
+def weigh(flow, call):
+    """A sum over channels with a weight for each (a mean of bins)."""
+    x, weights = call['self'], call['vec']
+    for tensor, dim in ((x, 1), (weights, 0)):
+        if not flow.is_constant(tensor, (dim,)):
+            reason = f'{call.place} contracts over channels'
+            flow.pin(flow.labels(tensor), reason)
+    return flow.labels(x)[:, 0]
+
+
 @rule(aten.baddbmm)
 def add_product(flow, call):
     """Something plus a product of activations."""
