@@ -54,11 +54,13 @@ def parse_arguments() -> Namespace:
         help='results, one JSON object per line (default: '
         'work_dirs/zoo/PACKAGE.jsonl)',
     )
-    parser.add_argument('--table', type=Path, help='a Markdown file to write')
+    parser.add_argument(
+        '--table', type=Path, help='a Markdown file on all that is known'
+    )
     parser.add_argument(
         '--as-found',
         action='store_true',
-        help='judge nothing; the table of what is known',
+        help='judge nothing more',
     )
     parser.add_argument(
         '--size',
@@ -141,10 +143,10 @@ def main() -> None:
     exact = sum(verdict.status == 'exact' for verdict in found)
     print(f'{exact} of {len(found)} architectures are exact; see {path}.')
     if arguments.table:
-        needed = dict.fromkeys(('torch', 'mmcv', arguments.package))
-        versions = [f'{name} {version(name)}' for name in needed]
-        text = table_text(found, versions, len(names))
-        arguments.table.write_text(text)
+        package = arguments.package
+        needed = dict.fromkeys(('torch', 'mmcv', package))
+        versions = [f'{each} {version(each)}' for each in needed]
+        arguments.table.write_text(table_text(found, versions, len(names)))
 
 
 if __name__ == '__main__':

@@ -35,6 +35,7 @@ def test_a_second_call_goes_on_where_the_first_stopped(tmp_path):
     assert f'1/1 exact        {second}' in done.stdout, done.stderr
     assert '2 of 2 architectures are exact' in done.stdout
     text = table.read_text()
+    assert '2 of 2 architectures have been put to the test: 2 exact' in text
     assert f'| `{first}` | exact |' in text
     assert f'| `{second}` | exact |' in text
 
