@@ -132,7 +132,11 @@ def from_config(config: Config, side: int) -> Candidate:
     if getattr(model.data_preprocessor, 'batch_augments', None):
         model.data_preprocessor.batch_augments = None  # pads to 1024 pixels
     batch = generated_batch(model, (3, side, side), config)
-    paths = run_paths(copy.deepcopy(model), batch)
+    try:
+        paths = run_paths(copy.deepcopy(model), batch)
+    except ChexError:  # some only run on the boxes that they start from
+        model.init_weights()
+        paths = run_paths(copy.deepcopy(model), batch)
     step = next((p for p in paths.also if p.mode == 'loss'), None)
     return Candidate(
         model=model,

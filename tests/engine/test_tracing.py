@@ -224,3 +224,12 @@ def test_a_head_that_asks_how_far_training_is_is_told():
     finally:
         del hub.runtime_info['iter']
     assert loss['loss_warming'] == loss['loss']
+
+
+def test_regions_are_data_where_no_head_proposes_them():
+    model = ToyNet()
+    for with_rpn, expected in ((True, False), (False, True)):
+        model.with_rpn = with_rpn
+        samples = generated_batch(model, (3, 32, 32))['data_samples']
+        assert [('proposals' in s) for s in samples] == [expected] * 2
+    assert samples[0].proposals.bboxes.shape[1] == 4

@@ -1,11 +1,15 @@
 """Architectures come from configs and from torchvision alike."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
 from chex_mm.engine import zoo, zoo_sources
+from chex_mm.engine.tracing import training_batch
 from chex_mm.engine.zoo_sources import (
     from_config,
     make,
@@ -15,6 +19,7 @@ from chex_mm.engine.zoo_sources import (
 from chex_mm.errors import ChexError
 
 from .small_detectors import small_config
+from .toy_runs import ToyNet, loader
 
 
 def test_settings_count_few_and_the_architecture_stays():
@@ -121,3 +126,27 @@ def test_a_detector_learns_and_is_built_anew():
     assert type(built) is type(candidate.model)
     assert isinstance(built, nn.Module) and torch.isfinite(loss)
     assert [path.mode for path in candidate.paths.also] == ['predict', 'loss']
+
+
+def test_a_model_that_only_runs_once_its_weights_are_set():
+    class Embedded(ToyNet):
+        is_set = False
+
+        def init_weights(self):
+            self.is_set = True
+
+        def forward(self, inputs, data_samples=None, mode='tensor'):
+            if not self.is_set:
+                raise RuntimeError('a region of negative width')
+            return super().forward(inputs, data_samples, mode)
+
+    def toy_batch():
+        return training_batch(loader('DefaultSampler'))
+
+    with patch.object(zoo_sources, 'build_model', lambda _: Embedded()):
+        with patch.object(
+            zoo_sources, 'generated_batch', lambda *_: toy_batch()
+        ):
+            candidate = from_config(Config(dict(model=dict())), 8)
+    assert candidate.model.is_set
+    assert torch.isfinite(candidate.loss(candidate.model))
