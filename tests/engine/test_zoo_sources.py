@@ -35,6 +35,15 @@ def test_settings_count_few_and_the_architecture_stays():
     )
 
 
+def test_as_many_regions_as_queries_stay():
+    model = dict(
+        rpn_head=[dict(num_proposals=100)],
+        test_cfg=dict(rcnn=dict(max_per_img=100), rpn=dict(num_kept=300)),
+    )
+    settings = with_few_regions(model)['test_cfg']
+    assert settings == dict(rcnn=dict(max_per_img=100), rpn=dict(num_kept=64))
+
+
 @pytest.mark.parametrize(
     ('text', 'reason'),
     [
