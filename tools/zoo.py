@@ -66,9 +66,9 @@ def parse_arguments() -> Namespace:
         '--size',
         type=int,
         nargs='+',
-        default=[96, 128, 320],
+        default=[96, 128, 224, 320],
         help='height and width of images: the first of these at which an '
-        'architecture runs (default: 96 128 320)',
+        'architecture runs (default: 96 128 224 320)',
     )
     parser.add_argument(
         '--limit', type=float, default=600, help='seconds per architecture'
