@@ -63,6 +63,7 @@ class CHEXHook(Hook):
         self.explorer: ChannelExplorer | None = None
         self.schedule: tuple[int, ...] = ()
         self.compute = TrainingCompute()
+        self._flops = 1.0  # share of the dense model's that the sub-model has
         self._averages: tuple[BaseAveragedModel, ...] = ()
         self._saved: dict | None = None  # of the checkpoint to resume
         self._random = RandomStates()
@@ -247,10 +248,11 @@ class CHEXHook(Hook):
         for copy in self._copies:
             sub_model.adopt(copy)
         sub_model.adopt_optimizer(runner.optim_wrapper.optimizer)
-        self._rewrap(runner)
+        self._follow_sizes(runner)
 
-    def _rewrap(self, runner: Runner) -> None:
-        """Makes anew what holds on to sizes."""
+    def _follow_sizes(self, runner: Runner) -> None:
+        """Makes anew what follows from the sizes."""
+        self._flops = flops_share(self.explorer)
         if self.explorer.sub_model.execution.is_narrow:
             rewrap_model(runner)
             for average in self._averages:
@@ -273,11 +275,10 @@ class CHEXHook(Hook):
 
     def _count(self, runner: Runner) -> None:
         """Counts an iteration's compute and tells the log."""
-        share = flops_share(self.explorer)
         is_narrow = self.explorer.sub_model.execution.is_narrow
-        self.compute.add(share if is_narrow else 1.0)
+        self.compute.add(self._flops if is_narrow else 1.0)
         for name, value in (
-            ('sub_model_flops', share),
+            ('sub_model_flops', self._flops),
             ('compute_spent', self.compute.share),
         ):
             runner.message_hub.update_scalar(f'train/{name}', value)
@@ -289,7 +290,7 @@ class CHEXHook(Hook):
             plan, runner.optim_wrapper.optimizer, self._copies
         )
         check_replicas(self.explorer)
-        self._rewrap(runner)
+        self._follow_sizes(runner)
         self._write_masks()
         report.report_step(
             runner, self.explorer, plan, done, time.perf_counter() - start
