@@ -146,6 +146,7 @@ def measure(name: str, arguments) -> Iterator[dict]:
     ours, theirs = context.Pipe()
     tracer = context.Process(target=trace, args=(config, size, theirs))
     tracer.start()
+    theirs.close()  # else nobody would notice that the process ended early
     graph = ours.recv_bytes()
     tracer.join()
     ways = [Way(config, size, arguments.batch, 'dense', 1.0, graph)]
@@ -159,6 +160,7 @@ def measure(name: str, arguments) -> Iterator[dict]:
         ours, theirs = context.Pipe()
         process = context.Process(target=work, args=(way, theirs))
         process.start()
+        theirs.close()
         workers.append((way, ours, process, ours.recv(), []))
     for turn in range(WARMUP + arguments.repeats):
         for _, pipe, _, _, seconds in workers:
