@@ -10,7 +10,7 @@ import copy
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from mmengine.config import Config
@@ -23,6 +23,7 @@ from ..errors import ChexError
 from ..explore import Budget, uniform_counts
 from ..surgery import Difference, compare, mask_channels, slim
 from .deploy import build_model, plain_run
+from .pinned import pinned_work
 from .regions import SharedRegions
 from .tracing import generated_batch, run_paths, trace_detector
 
@@ -86,7 +87,8 @@ class Analysis:
     def as_json(self) -> dict:
         """The contract of `tools/analyze.py --json`.
 
-        `groups` and `channels` count what may be cut, `pinned` the rest.
+        `groups` and `channels` count what may be cut, `pinned` the rest;
+        `pinned_work` says, per module, which multiply-adds must stay.
         """
         graph, found = self.graph, self.difference
         return {
@@ -94,6 +96,7 @@ class Analysis:
             'groups': len(graph.free),
             'channels': sum(group.size for group in graph.free.values()),
             'pinned': self.pinned,
+            'pinned_work': [asdict(work) for work in pinned_work(graph)],
             'unknown_ops': [str(op) for op in graph.unknown_ops],
             'flops': {
                 'dense': graph.flops(),
