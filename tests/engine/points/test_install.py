@@ -19,7 +19,11 @@ import chex_mm.engine  # noqa: F401
 from chex_mm.engine.points import KERNELS, cpu_kernel, install
 from chex_mm.engine.points.install import _report_once
 
-from . import test_definitions, test_gradients  # noqa: F401
+from . import (  # noqa: F401
+    test_definitions,
+    test_gradients,
+    test_sparse_convolution,
+)
 from .covered import COVERED
 
 if find_spec('mmdet3d'):
