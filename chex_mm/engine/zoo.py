@@ -9,10 +9,11 @@ from __future__ import annotations
 import copy
 import io
 import json
+import math
 import resource
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,7 +54,7 @@ class Verdict:
         name: `PACKAGE::PATH` of its config.
         status: 'exact', 'refused' (it runs, but nothing may be cut),
             'different' or 'fails'.
-        reason: Why, where it is not exact.
+        reason: Why, where it is not exact, or what could not be tried.
         groups: Channel groups that may be cut.
         prunable: Share of the multiply-adds in layers of which rows or
             columns may be cut.
@@ -184,8 +185,7 @@ def _examine(config: Config, image, found: dict) -> tuple[str, str]:
     apart['reloaded'] = _difference(narrow, reloaded, paths)
     if not max(apart.values()) <= MOST_APART:
         return 'different', f'the outputs differ: {apart}'
-    fault = _training_fault(model, narrow, paths)
-    return ('different' if fault else 'exact'), fault
+    return _judge_training(model, narrow, paths)
 
 
 def describe_graph(graph: ChannelGraph) -> dict:
@@ -253,19 +253,27 @@ def _reload(config: Config, model: nn.Module, narrow: nn.Module):
     return built.eval()
 
 
-def _training_fault(model, narrow, paths: Paths) -> str:
-    """What is wrong with one training step of the narrow model, or ''."""
+def _judge_training(model, narrow, paths: Paths) -> tuple[str, str]:
+    """Whether one training step of the narrow model is as it should be."""
     step = next((p for p in paths.also if p.mode == 'loss'), None)
     if step is None:
-        return ''
-    learnt = []
-    for each in (copy.deepcopy(model), copy.deepcopy(narrow)):
-        loss, _ = each.parse_losses(step(each))
-        loss.backward()
-        learnt.append(
-            {n for n, p in each.named_parameters() if p.grad is not None}
-        )
-    if not bool(torch.isfinite(loss)):
-        return f'the loss of the narrow model is {float(loss)}'
-    lost = sorted(learnt[0] - learnt[1])
-    return f'the narrow {lost[0]} has no gradient' if lost else ''
+        return 'exact', ''
+    try:
+        _, learnt = _train(model, step)
+    except Exception as error:  # so there is nothing to compare with
+        return 'exact', f'but its own training step fails: {error}'
+    loss, found = _train(narrow, step)
+    if not math.isfinite(loss):
+        return 'different', f'the loss of the narrow model is {loss}'
+    for name in sorted(learnt - found):
+        return 'different', f'the narrow {name} has no gradient'
+    return 'exact', ''
+
+
+def _train(model: nn.Module, step: Callable) -> tuple[float, set[str]]:
+    """The loss of a training step, and what has a gradient after it."""
+    model = copy.deepcopy(model)
+    loss, _ = model.parse_losses(step(model))
+    loss.backward()
+    names = {n for n, p in model.named_parameters() if p.grad is not None}
+    return float(loss.detach()), names

@@ -39,12 +39,12 @@ def table_text(verdicts: list[Verdict], versions: list[str]) -> str:
         HEAD,
         *(_row(verdict) for verdict in verdicts),
         '',
-        '## Not exact, and why',
+        '## Not exact, or not trained, and why',
         '',
         *(
             f'- `{verdict.name}`: {verdict.reason}'
             for verdict in verdicts
-            if verdict.status != 'exact'
+            if verdict.reason
         ),
         '',
         '## Operators without a rule',

@@ -60,6 +60,20 @@ def test_a_part_that_stops_learning_is_found(config, monkeypatch):
     assert (verdict.status, verdict.reason) == ('different', text)
 
 
+def test_a_model_that_does_not_train_itself_is_not_trained(
+    config, monkeypatch
+):
+    def broken(model, inputs, data_samples):
+        return {'loss': torch.zeros(())}  # has nothing to go back to
+
+    kind = type(zoo.build_model(config))
+    monkeypatch.setattr(kind, 'loss', broken)
+    verdict = judge('small', config, SIDE)
+    assert verdict.status == 'exact'
+    text = 'but its own training step fails: element 0 of tensors does not'
+    assert verdict.reason.startswith(text)
+
+
 def test_a_model_that_cannot_be_built_fails_with_its_own_words(config):
     config.model.backbone.depth = 17
     verdict = judge('small', config, SIDE)
