@@ -250,7 +250,8 @@ def _reload(config: Config, model: nn.Module, narrow: nn.Module):
     built = slim_model(architecture, channels, config.get('data_preprocessor'))
     built = revert_sync_batchnorm(built)
     built.load_state_dict(torch.load(file, weights_only=True))
-    return built.eval()
+    built.eval()  # mmdet3d's ImVoteNet returns nothing here
+    return built
 
 
 def _judge_training(model, narrow, paths: Paths) -> tuple[str, str]:

@@ -60,6 +60,17 @@ def test_a_part_that_stops_learning_is_found(config, monkeypatch):
     assert (verdict.status, verdict.reason) == ('different', text)
 
 
+def test_a_model_whose_train_returns_nothing(config, monkeypatch):
+    kind = type(zoo.build_model(config))
+    train = kind.train
+
+    def silent(model, mode=True):
+        train(model, mode)
+
+    monkeypatch.setattr(kind, 'train', silent)
+    assert judge('small', config, SIDE).status == 'exact'
+
+
 def test_a_model_that_does_not_train_itself_is_not_trained(
     config, monkeypatch
 ):
