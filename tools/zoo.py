@@ -25,7 +25,7 @@ from chex_mm.engine.command_line import (
     run_command,
     use_scope,
 )
-from chex_mm.engine.ground import on_less_ground
+from chex_mm.engine.small_scene import shrink_scene
 from chex_mm.engine.zoo import Verdict, architectures, judge
 from chex_mm.engine.zoo_table import table_text
 
@@ -71,7 +71,8 @@ def judge_here(arguments: Namespace) -> None:
     with redirect_stdout(sys.stderr):
         config = load_config(f'{arguments.package}::{arguments.judge}')
         use_scope(config)
-        config.model = on_less_ground(config.model)
+        if config.get('default_scope') == 'mmdet3d':
+            shrink_scene(config)
         size = arguments.size, arguments.size
         verdict = judge(arguments.judge, config, size)
     print(json.dumps(asdict(verdict)))

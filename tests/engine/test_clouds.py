@@ -6,7 +6,7 @@ pytest.importorskip('mmdet3d.datasets', reason='needs mmdet3d')
 
 from chex_mm.engine.clouds import scene_layout  # noqa: E402
 from chex_mm.engine.command_line import load_config  # noqa: E402
-from chex_mm.engine.ground import on_less_ground  # noqa: E402
+from chex_mm.engine.small_scene import shrink_scene  # noqa: E402
 from chex_mm.errors import ChexError  # noqa: E402
 
 KITTI = 'second/second_hv_secfpn_8xb6-80e_kitti-3d-3class.py'
@@ -38,7 +38,7 @@ def test_a_street_is_as_long_as_its_model_looks():
     layout = scene_layout(config)
     assert layout.extent == pytest.approx((0, -40, -3, 70.4, 40, 1))
     assert layout.points == 16384
-    config.model = on_less_ground(config.model)
+    shrink_scene(config)
     layout = scene_layout(config)
     assert layout.extent == pytest.approx((0, -10.4, -3, 17.6, 10.4, 1))
     assert layout.points == round(3 * 17.6 * 20.8)

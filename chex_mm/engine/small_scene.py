@@ -1,7 +1,8 @@
-"""A model of mmdet3d on less ground, to put its architecture to the test.
+"""A config of mmdet3d on a smaller scene, to put its architecture to the test.
 
-Layers stay as they are. Only where the scene ends changes, and with it the
-size of every map, as a smaller image changes those of a detector.
+Layers stay as they are. Only where the scene ends and how many points it has
+change, and with them the size of every map, as a smaller image changes those
+of a detector.
 """
 
 from __future__ import annotations
@@ -9,8 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmengine.config import Config
+
 SHARE = 4  # a side of the ground becomes so many times shorter,
 CELLS = 32  # but stays a multiple of what all strides together divide by
+THINNER = 8  # so many times fewer points are read and sampled,
+FEWEST = 16  # but no fewer than these
 
 # What is measured in metres; x and y come first, for both corners.
 BOUNDS = (
@@ -29,16 +34,27 @@ GRIDS = {
 }
 
 
-def on_less_ground(model: Mapping) -> dict:
-    """The config of a model whose scene is about a 16th as large.
+# What counts points, in a model or in a step of a pipeline.
+COUNTS = (
+    'num_points',
+    'num_point',
+    'num_proposal',
+    'num_keypoints',
+    'num_sampled_points',
+    'num_sampled_seed',
+)
 
-    One that divides no ground into cells stays as it is.
-    """
-    cells = _count_cells(model)
-    if cells is None:
-        return dict(model)
-    scales = [_fewer(count) / count for count in cells]
-    return _rescaled(model, scales)
+
+def shrink_scene(config: Config) -> None:
+    """Makes the scene of a model and of its training samples smaller."""
+    cells = _count_cells(config.model)
+    if cells is not None:
+        scales = [_fewer(count) / count for count in cells]
+        config.model = _rescaled(config.model, scales)
+    config.model = _thinned(config.model)
+    for name in ('train_pipeline', 'train_dataloader'):
+        if name in config:
+            config[name] = _thinned(config[name])
 
 
 def _fewer(count: int) -> int:
@@ -93,6 +109,26 @@ def _rescaled_grid(values: Sequence, where, scales: list[float]) -> list:
     for place, scale in zip(where, scales):
         found[place] = round(found[place] * scale)
     return found
+
+
+def _thinned(config: Any) -> Any:
+    if _is_list(config):
+        return type(config)(map(_thinned, config))
+    if not isinstance(config, Mapping):
+        return config
+    return {
+        key: _thinned_count(value) if key in COUNTS else _thinned(value)
+        for key, value in config.items()
+    }
+
+
+def _thinned_count(value: Any) -> Any:
+    """A number of points, or one per level; -1 stands for all of them."""
+    if _is_list(value):
+        return type(value)(map(_thinned_count, value))
+    if isinstance(value, int) and value > FEWEST:
+        return max(FEWEST, value // THINNER)
+    return value
 
 
 def _is_list(value: Any) -> bool:
