@@ -47,6 +47,12 @@ def run_command(main: Callable[[], None]) -> None:
             'from.\n'
         )
         raise SystemExit(2) from None
+    except (UnpicklingError, EOFError) as error:
+        sys.stderr.write(
+            f'error: a pickled file cannot be read: {error}. If it describes '
+            'a data set, see ann_file in the config, and write it anew.\n'
+        )
+        raise SystemExit(2) from None
 
 
 def add_run_arguments(parser: ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import MessageHub
-from mmengine.model import BaseModel
+from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
@@ -224,3 +224,23 @@ def test_a_head_that_asks_how_far_training_is_is_told():
     finally:
         del hub.runtime_info['iter']
     assert loss['loss_warming'] == loss['loss']
+
+
+class Noting(BaseDataPreprocessor):
+    """Keeps what mode it was in, and what it was told."""
+
+    modes: list = []
+
+    def forward(self, data, training=False):
+        self.modes.append((self.training, training))
+        return super().forward(data, training)
+
+
+def test_each_path_is_preprocessed_in_its_own_mode(monkeypatch):
+    monkeypatch.setattr(Noting, 'modes', [])
+    model = ToyNet()
+    model.data_preprocessor = Noting()
+    paths = run_paths(model.eval(), batch())
+    modes = [path.mode == 'loss' for path in (paths.cost, *paths.also)]
+    assert Noting.modes[-len(modes) :] == [(mode, mode) for mode in modes]
+    assert True in modes and False in modes

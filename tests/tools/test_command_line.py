@@ -170,6 +170,23 @@ def test_missing_annotation_file(refused, tmp_path):
     assert 'see data_root, ann_file' in said
 
 
+@pytest.mark.filterwarnings('ignore:Unnecessary conv bias before:UserWarning')
+@pytest.mark.parametrize('size', [0, 50])
+def test_broken_info_file(size, refused, tmp_path):
+    pytest.importorskip('mmdet3d', reason='the data set is one of mmdet3d')
+    path = tmp_path / 'infos.pkl'
+    path.write_bytes(pickle.dumps({'data_list': [1] * 99})[:size])
+    said = refused(
+        'train.py',
+        ROOT / 'configs/demo3d/votenet_demo_dense.py',
+        *('--work-dir', tmp_path),
+        '--cfg-options',
+        f'train_dataloader.dataset.ann_file={path}',
+    )
+    assert 'a pickled file cannot be read' in said
+    assert 'see ann_file in the config, and write it anew' in said
+
+
 def test_learning_rate_scale_without_batch_size(toy, refused):
     assert 'add auto_scale_lr=dict(base_batch_size=16)' in refused(
         'train.py', toy, '--auto-scale-lr'
