@@ -15,6 +15,7 @@ from rich.table import Table
 from chex_mm.engine.analysis import Analysis, Options, analyse, group_cost
 from chex_mm.engine.command_line import (
     CommandError,
+    command_parser,
     load_config,
     run_command,
     use_scope,
@@ -22,7 +23,7 @@ from chex_mm.engine.command_line import (
 
 
 def parse_arguments() -> Namespace:
-    parser = ArgumentParser(description='Analyse the channels of a model.')
+    parser = command_parser('Analyse the channels of a model.')
     parser.add_argument(
         'config', help='a config file, or PACKAGE::PATH of an installed one'
     )

@@ -4,12 +4,13 @@ Writes a directory that evaluates with chex_mm (`tools/test.py
 DIR/slim_config.py DIR/slim.pth`) and without it (`standalone_config.py`).
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 
 from mmengine.config import DictAction
 
 from chex_mm.engine.command_line import (
+    command_parser,
     find_checkpoint,
     load_config,
     run_command,
@@ -20,7 +21,7 @@ from chex_mm.engine.slim_directory import check_target, write_directory
 
 
 def parse_arguments() -> Namespace:
-    parser = ArgumentParser(description='Make a trained model narrow.')
+    parser = command_parser('Make a trained model narrow.')
     parser.add_argument('config', help='the config of the training run')
     parser.add_argument('checkpoint', help='a file or an address')
     parser.add_argument(

@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import redirect_stdout
 from dataclasses import asdict
@@ -20,6 +20,7 @@ from rich.console import Console
 
 from chex_mm.engine.command_line import (
     CommandError,
+    command_parser,
     how_to_install,
     load_config,
     run_command,
@@ -32,7 +33,7 @@ PACKAGES = ('mmdet', 'mmdet3d')
 
 
 def parse_arguments() -> Namespace:
-    parser = ArgumentParser(description=__doc__.partition('\n')[0])
+    parser = command_parser(__doc__.partition('\n')[0])
     parser.add_argument('package', choices=PACKAGES)
     parser.add_argument(
         '--only',

@@ -32,21 +32,56 @@ class CommandError(ValueError):
     """A wrong argument on the command line."""
 
 
+def command_parser(description: str) -> ArgumentParser:
+    """A parser with what every tool takes."""
+    parser = ArgumentParser(description=description)
+    parser.add_argument(
+        '--debug',
+        action='store_true',
+        help='show the whole traceback of an error',
+    )
+    return parser
+
+
 def run_command(main: Callable[[], None]) -> None:
-    """Runs `main`; what is wrong goes to stderr in one line, status 2."""
+    """Runs `main`; what is wrong goes to stderr in one line, status 2.
+
+    With `--debug` it goes there as Python puts it. So does what is a fault
+    of this package or of another, not of who typed the command.
+    """
     try:
         main()
-    except (CommandError, ChexError) as error:
-        sys.stderr.write(f'error: {error}\n')
+    except Exception as error:
+        said = _said_of(error)
+        if said is None or '--debug' in sys.argv:
+            raise
+        sys.stderr.write(f'error: {said}\n')
         raise SystemExit(2) from None
-    except FileNotFoundError as error:
-        sys.stderr.write(
-            f'error: there is no file {error.filename or error}. If it is '
+
+
+def _said_of(error: Exception) -> str | None:
+    """What to tell the person who typed the command, if it concerns them."""
+    if isinstance(error, (CommandError, ChexError)):
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return (
+            f'there is no file {error.filename or error}. If it is '
             'part of a data set, see data_root, ann_file and data_prefix of '
             'the config; the head of its data set file says where it comes '
-            'from.\n'
+            'from.'
         )
-        raise SystemExit(2) from None
+    if isinstance(error, ValueError) and _is_ours(error):
+        return str(error)
+    return None
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether code of this package raised it."""
+    place = error.__traceback__
+    while place.tb_next is not None:
+        place = place.tb_next
+    name = place.tb_frame.f_globals.get('__name__', '')
+    return name.partition('.')[0] == 'chex_mm'
 
 
 def add_run_arguments(parser: ArgumentParser) -> None:

@@ -97,11 +97,21 @@ def slim_checkpoint(
 
 
 def build_model(config: Config) -> nn.Module:
-    """The dense model of a config, in eval mode, nothing downloaded."""
+    """The dense model of a config, in eval mode, nothing downloaded.
+
+    Raises:
+        ChexError: The config describes no model that can be built.
+    """
     architecture = plain_architecture(config.model)
     if 'data_preprocessor' in config:
         architecture.setdefault('data_preprocessor', config.data_preprocessor)
-    model = MODELS.build(architecture)
+    try:
+        model = MODELS.build(architecture)
+    except Exception as error:  # any of a model's own
+        raise ChexError(
+            'The model of the config cannot be built: '
+            f'{type(error).__name__}: {error}'
+        ) from error
     model.eval()  # mmdet3d's ImVoteNet returns nothing here
     return model
 

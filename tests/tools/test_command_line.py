@@ -16,9 +16,11 @@ from mmengine.testing.runner_test_case import RunnerTestCase
 from mmengine.visualization import Visualizer
 
 from chex_mm.engine.command_line import (
+    CommandError,
     find_checkpoint,
     how_to_install,
     load_config,
+    run_command,
     use_scope,
 )
 
@@ -300,3 +302,38 @@ def test_a_script_without_arguments_says_how_to_call_it(script):
     assert done.returncode == 2
     assert f'tools/{script} ' in done.stderr
     assert '[options of' in done.stderr
+
+
+TOOLS = {path.name for path in (ROOT / 'tools').glob('*.py')}
+
+
+@pytest.mark.parametrize('script', sorted(TOOLS - {'install.py'}))
+def test_every_tool_can_show_the_whole_error(script, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command(monkeypatch, script, '--help')
+    assert stopped.value.code == 0
+    assert '--debug ' in capsys.readouterr().out
+
+
+def test_debug_shows_the_whole_error(toy, monkeypatch):
+    with pytest.raises(CommandError, match='there is no checkpoint file'):
+        command(monkeypatch, 'test.py', toy, 'gone.pth', '--debug')
+
+
+def test_a_value_that_this_package_refuses_is_one_line(toy, refused):
+    with toy.open('a') as config:
+        config.write(
+            "custom_imports = dict(imports=['chex_mm.engine'])\n"
+            "custom_hooks = [dict(type='CHEXHook', budget=dict("
+            "type='flops', keep=2))]\n"
+        )
+    said = refused('train.py', toy)
+    assert said.startswith('error: keep=2 is not a share of the dense model')
+
+
+def test_a_fault_of_others_is_not_hidden():
+    def fail():
+        int('seven')
+
+    with pytest.raises(ValueError, match='invalid literal'):
+        run_command(fail)
