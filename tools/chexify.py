@@ -14,6 +14,7 @@ from chex_mm.engine.command_line import (
     CommandError,
     command_parser,
     load_config,
+    quiet,
     run_command,
     use_scope,
 )
@@ -84,9 +85,6 @@ def run(arguments: Namespace) -> Chexified:
         raise CommandError('--shape takes one number or two.')
     if arguments.of_scope and not arguments.scope:
         raise CommandError('--of-scope needs --scope.')
-    check_file(arguments.out, arguments.overwrite)
-    config = load_config(arguments.config)
-    use_scope(config)
     adoption = Adoption(
         keep=arguments.keep,
         scope=tuple(arguments.scope),
@@ -95,6 +93,10 @@ def run(arguments: Namespace) -> Chexified:
         divisor=arguments.divisor,
         shape=(arguments.shape[0], arguments.shape[-1]),
     )
+    check_file(arguments.out, arguments.overwrite)
+    config = load_config(arguments.config)
+    quiet()
+    use_scope(config)
     return chexify(
         arguments.config, config, arguments.out, adoption, arguments.overwrite
     )

@@ -16,11 +16,12 @@ from .config_text import assignment
 
 LONGER = 6  # times as long from random weights, on COCO
 SOURCE = '"Rethinking ImageNet Pre-training" (arXiv:1811.08883)'
+WARM_UPS = ('LinearLR', 'ConstantLR', 'Warmup', 'OneCycle')
 END = 0.72  # the hook's default
 
 
-def schedule_advice(config: Config, dropped_weights: bool) -> Iterator[str]:
-    """How long to train, and when the structure should be fixed.
+def length_advice(config: Config, dropped_weights: bool) -> Iterator[str]:
+    """How long to train from random weights.
 
     Args:
         config: Of the dense model.
@@ -51,8 +52,13 @@ def schedule_advice(config: Config, dropped_weights: bool) -> Iterator[str]:
             "param_scheduler: dict(type='LinearLR', start_factor=0.001, "
             'by_epoch=False, begin=0, end=500).'
         )
+
+
+def exploration_advice(config: Config) -> Iterator[str]:
+    """When the structure should be fixed."""
     steps = ''
-    if length and key == 'max_iters':
+    length = (config.get('train_cfg') or {}).get('max_iters')
+    if length:
         steps = f'Here it makes {len(fit_steps(length))} steps. '
     yield (
         f'Exploration: at most 90 steps over the first {END:.0%} of '
@@ -72,9 +78,10 @@ def norm_advice(
         return
     parts = sorted({_part(module) for module in bare})
     yield (
-        f'Norms: {", ".join(parts)} have explored layers without a norm '
-        'layer. Those rank their channels by their weights. From random '
-        'weights norm layers help them to learn, too. Where a part takes '
+        'Norms: these parts have explored layers without a norm layer: '
+        f'{", ".join(parts)}. Their channels are ranked by their weights. '
+        'From random weights norm layers help them to learn, too. Where a '
+        'part takes '
         "norm_cfg, write norm_cfg=dict(type='BN', requires_grad=True)"
         + (
             "; dict(type='GN', num_groups=32, requires_grad=True) where a "
@@ -140,10 +147,9 @@ def _warms_up(config: Config) -> bool:
     schedulers = config.get('param_scheduler') or []
     schedulers = schedulers if isinstance(schedulers, list) else [schedulers]
     return any(
-        scheduler.get('start_factor', 1) < 1
-        or 'Warmup' in str(scheduler.get('type'))
-        or 'OneCycle' in str(scheduler.get('type'))
+        name in str(scheduler.get('type'))
         for scheduler in schedulers
+        for name in WARM_UPS
     )
 
 

@@ -59,6 +59,13 @@ class Adoption:
     divisor: int = Settings.divisor
     shape: tuple[int, int] = (320, 320)
 
+    def __post_init__(self):
+        Budget('flops', self.keep)  # which refuses what is no share
+        if self.divisor < 1:
+            raise ValueError(
+                f'divisor={self.divisor} must be at least 1, such as 8.'
+            )
+
     @property
     def budget(self) -> Budget:
         """What the final sub-model may cost."""
@@ -162,13 +169,15 @@ def _tried(text: str, draft: Draft, adoption: Adoption) -> Trial:
     groups = tuple(graph.groups[n] for n in select_groups(graph, *part))
     model.init_weights()
     model.train()
-    wrapper = dict(
-        config.optim_wrapper, type='OptimWrapper'
-    )  # mixed precision asks for a GPU
-    for key in ('loss_scale', 'dtype', 'use_fsdp'):
-        wrapper.pop(key, None)
-    optimizer = build_optim_wrapper(model, wrapper).optimizer
-    return Trial(model, graph, groups, counts, optimizer)
+    return Trial(model, graph, groups, counts, _optimizer(model, config))
+
+
+def _optimizer(model: nn.Module, config: Config) -> Optimizer:
+    """The optimizer of a config; mixed precision may ask for a GPU."""
+    kept = ('optimizer', 'paramwise_cfg', 'constructor')
+    wrapper = {k: v for k, v in config.optim_wrapper.items() if k in kept}
+    wrapper['type'] = 'OptimWrapper'
+    return build_optim_wrapper(model, wrapper).optimizer
 
 
 def _read(text: str) -> Config:
@@ -209,12 +218,13 @@ def _in_words(
     )
     notes = [
         *warnings,
-        *advice.schedule_advice(base, dropped),
+        *(() if adoption.pretrained else advice.length_advice(base, dropped)),
+        *advice.exploration_advice(base),
         *advice.norm_advice(trial.graph, trial.groups),
         *(advice.input_advice(base) if dropped else ()),
     ]
     summary = '\n'.join(_summary(trial, adoption))
-    start = 'from the weights of its base' if not dropped else 'from scratch'
+    start = 'from given weights' if adoption.pretrained else 'from scratch'
     title = f'CHEX {start} to {adoption.budget}.'
     code = draft.text(inherited)
     parts = [docstring(title, summary), code, *map(comment, notes)]

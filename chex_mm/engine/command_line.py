@@ -17,6 +17,7 @@ from pickle import UnpicklingError
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import CheckpointLoader, Runner
@@ -165,6 +166,11 @@ def _packaged_config(name: str) -> Path:
 def how_to_install(package: str) -> str:
     """The command that gives an environment a package it lacks."""
     return f"Install it: pip install '{PACKAGES.get(package, package)}'"
+
+
+def quiet() -> None:
+    """Keeps what libraries tell about building a model off the screen."""
+    MMLogger.get_current_instance().setLevel('WARNING')
 
 
 def use_scope(config: Config) -> None:
