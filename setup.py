@@ -38,6 +38,7 @@ setup(
     extras_require={
         'mmdet': ['mmcv>=2.0.0rc4,<2.2', 'mmdet>=3.3,<3.4'],
         'mmdet3d': ['mmcv>=2.0.0rc4,<2.2', 'mmdet>=3.3,<3.4', 'mmdet3d>=1.4'],
+        'export': ['onnx>=1.14', 'onnxruntime>=1.16'],
         'tests': ['pytest', 'hypothesis', 'ruff'],
     },
     classifiers=[
