@@ -20,6 +20,7 @@ from chex_mm.engine.command_line import (
     run_command,
     use_scope,
 )
+from chex_mm.engine.progress import Stages
 
 
 def parse_arguments() -> Namespace:
@@ -90,7 +91,8 @@ def run(arguments: Namespace) -> Analysis:
             shape=(arguments.shape[0], arguments.shape[-1]),
             divisor=arguments.divisor,
         )
-        return analyse(arguments.config, config, options)
+        with Stages(options.stages) as stages:
+            return analyse(arguments.config, config, options, stages.next)
     except ValueError as error:
         raise CommandError(str(error)) from error
 

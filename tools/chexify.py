@@ -9,7 +9,7 @@ from argparse import Namespace
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from chex_mm.engine.chexify import Adoption, Chexified, chexify
+from chex_mm.engine.chexify import STAGES, Adoption, Chexified, chexify
 from chex_mm.engine.command_line import (
     CommandError,
     command_parser,
@@ -19,6 +19,7 @@ from chex_mm.engine.command_line import (
     use_scope,
 )
 from chex_mm.engine.files import check_file
+from chex_mm.engine.progress import Stages
 
 
 def parse_arguments() -> Namespace:
@@ -97,9 +98,12 @@ def run(arguments: Namespace) -> Chexified:
     config = load_config(arguments.config)
     quiet()
     use_scope(config)
-    return chexify(
-        arguments.config, config, arguments.out, adoption, arguments.overwrite
-    )
+    with Stages(STAGES) as stages:
+        return chexify(
+            *(arguments.config, config, arguments.out, adoption),
+            overwrite=arguments.overwrite,
+            told=stages.next,
+        )
 
 
 def main() -> None:

@@ -16,7 +16,8 @@ from chex_mm.engine.command_line import (
     run_command,
     use_scope,
 )
-from chex_mm.engine.deploy import IMAGES, slim_checkpoint
+from chex_mm.engine.deploy import IMAGES, SLIM_STAGES, slim_checkpoint
+from chex_mm.engine.progress import Stages
 from chex_mm.engine.slim_directory import check_target, write_directory
 
 
@@ -55,10 +56,14 @@ def main() -> None:
     use_scope(config)
     check_target(arguments.out, arguments.overwrite)
     checkpoint = find_checkpoint(arguments.checkpoint)
-    slimmed = slim_checkpoint(config, checkpoint, arguments.images)
-    report = write_directory(
-        arguments.out, config, slimmed, arguments.overwrite
-    )
+    with Stages(SLIM_STAGES + 1) as stages:
+        slimmed = slim_checkpoint(
+            config, checkpoint, arguments.images, stages.next
+        )
+        stages.next(f'write {arguments.out}')
+        report = write_directory(
+            arguments.out, config, slimmed, arguments.overwrite
+        )
     print(summary(arguments.out, report))
 
 

@@ -36,7 +36,10 @@ from .deploy import build_model
 from .files import check_file, replacing
 from .hooks import recipe
 from .hooks.settings import Settings
+from .progress import Told, silent
 from .tracing import generated_batch, trace_detector
+
+STAGES = 3
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ def chexify(
     out: Path,
     adoption: Adoption,
     overwrite: bool = False,
+    told: Told = silent,
 ) -> Chexified:
     """Writes `out`, which inherits from `name` and trains with CHEX.
 
@@ -122,6 +126,7 @@ def chexify(
         out: The file to write.
         adoption: What to make of it.
         overwrite: Replace `out`.
+        told: Is told what begins, `STAGES` times.
 
     Raises:
         ChexError: The base cannot be explored, or `out` not be written.
@@ -129,11 +134,14 @@ def chexify(
     """
     check_file(out, overwrite)
     check_base(name, base)
+    told('build the dense model')
     draft = _draft(base, adoption)
+    told('trace and check what would be written')
     absolute = name if '::' in name else str(Path(name).absolute())
     trial = _tried(draft.text(absolute), draft, adoption)
     if _complete(draft, trial):
         trial = _tried(draft.text(absolute), draft, adoption)
+    told(f'write {out}')
     chexified = _in_words(draft, trial, inherited_name(name, out), adoption)
     with replacing(out) as unfinished:
         unfinished.write_text(chexified.text, encoding='utf-8')
