@@ -5,7 +5,7 @@ All have the same width, so that their letters have the same size on a page.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from .compute import running_compute
 from .flows import FATES, changes, fates
 from .record import RunRecord
 
-WIDTH = 7.2  # inches
+WIDTH = 5.8  # inches
 LEGEND = dict(frameon=False, fontsize=8.5)
 DENSE, SLIM, GONE = '#9aa5b1', '#1f6feb', '#d1495b'
 # Of the fates, in their order.
@@ -39,7 +39,8 @@ def active_channels(record: RunRecord) -> Figure:
     axes.set_yticks(range(len(names)), names, fontsize=6.5)
     _label_steps(axes, record)
     bar = figure.colorbar(image, location='top', aspect=50, pad=0.01)
-    bar.set_label('share of the channels that is active', fontsize=8)
+    bar.set_label('share of the channels that is active', fontsize=8.5)
+    bar.ax.tick_params(labelsize=7.5)
     bar.ax.xaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
@@ -126,7 +127,7 @@ def cost_by_part(record: RunRecord) -> Figure:
     """FLOPs and parameters of every part, dense and now."""
     dense = record.history['dense']['parts']
     slim = record.history['entries'][-1]['parts']
-    names = [n for n, cost in dense.items() if cost['flops'] or cost['params']]
+    names = [name for name, cost in dense.items() if cost['flops']]
     figure = Figure((WIDTH, 1.1 + 0.3 * len(names)), layout='constrained')
     both = figure.subplots(1, 2, sharey=True)
     for axes, key, unit, name in (
@@ -164,15 +165,13 @@ def training_compute(record: RunRecord) -> Figure:
     return figure
 
 
-def curves(
-    named: Mapping[str, tuple[list, list]], unit: str, only: Iterable[str] = ()
-) -> Figure | None:
-    """Lines over epochs or iterations, those of `only` if there are any."""
-    chosen = {n: named[n] for n in only if n in named} or dict(named)
-    if not chosen:
+def curves(named: Mapping[str, tuple[list, list]], unit: str) -> Figure | None:
+    """Lines over epochs or iterations; None where there are only points."""
+    lines = {name: line for name, line in named.items() if len(line[0]) > 1}
+    if not lines:
         return None
     figure, axes = _figure(2.8)
-    for name, (at, values) in chosen.items():
+    for name, (at, values) in lines.items():
         mark = 'o' if len(at) < 30 else ''
         axes.plot(at, values, marker=mark, ms=3, lw=1.3, label=name)
     axes.set_xlabel(unit)

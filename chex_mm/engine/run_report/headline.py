@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from .compute import running_compute
 from .page import Card
 from .record import RunRecord
+from .sections import main_metrics
 
 
 def headline(record: RunRecord) -> tuple[str, str, list[Card]]:
@@ -45,8 +46,9 @@ def _cards(record: RunRecord) -> Iterator[Card]:
     yield Card(f'{active / total:.1%}', f'channels: {active} of {total}')
     spent = running_compute(history)[1][-1]
     yield Card(f'{spent:.1%}', 'of the compute of dense training (sub-models)')
-    for name, (_, values) in list(record.metrics.items())[:1]:
-        yield Card(f'{values[-1]:.3f}', f'{name}, last validation')
+    for name in main_metrics(record)[:1]:
+        value = record.metrics[name][1][-1]
+        yield Card(f'{value:.3f}', f'{name}, last validation')
     if record.slim:
         yield Card(
             f'{record.slim["max_abs_diff"]:.0e}',

@@ -33,8 +33,8 @@ section { margin: 2.2rem 0; }
 .card span { color: var(--soft); font-size: 0.85rem; }
 figure { margin: 0.6rem 0 1.2rem; }
 .wide { overflow-x: auto; -webkit-overflow-scrolling: touch; }
-.wide img { min-width: 36rem; }
-img { display: block; width: 100%; height: auto; }
+.wide img { min-width: 34rem; }
+img { display: block; width: 100%; max-width: 44rem; height: auto; }
 table { border-collapse: collapse; font-size: 0.92rem; min-width: 50%;
   font-variant-numeric: tabular-nums; }
 th, td { padding: 0.3rem 0.7rem; border-bottom: 1px solid var(--line);
@@ -44,14 +44,20 @@ pre { background: var(--tint); border: 1px solid var(--line);
   border-radius: 8px; padding: 0.8rem; overflow-x: auto;
   font-size: 0.78rem; line-height: 1.4; }
 summary { cursor: pointer; color: var(--blue); }
+@media (max-width: 36rem) {
+  table { font-size: 0.78rem; }
+  th, td { padding: 0.25rem 0.35rem; }
+}
 @media print {
   @page { margin: 14mm; }
   body { max-width: none; padding: 0; font-size: 10.5pt; }
   section, figure, .card, tr { break-inside: avoid; }
   section.long { break-inside: auto; }
-  h2 { break-after: avoid; }
+  h2, h2 + p { break-after: avoid; }
   .wide { overflow: visible; }
-  .wide img { min-width: 0; max-height: 24cm; object-fit: contain; }
+  img { max-width: 15cm; max-height: 23cm; object-fit: contain;
+    object-position: left; }
+  .wide img { min-width: 0; }
   summary { display: none; }
   details::details-content { content-visibility: visible; display: block; }
   pre { white-space: pre-wrap; border: 0; padding: 0; font-size: 7pt; }

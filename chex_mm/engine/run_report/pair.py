@@ -23,6 +23,7 @@ from ..deploy import build_model
 from ..explored_checkpoint import load_weights
 from ..latency import latency
 from ..pictures import annotated, draw_above
+from ..randomness import fixed_random_state
 from ..slim_directory import CONFIG, WEIGHTS
 from .figures import WIDTH
 from .record import RunRecord
@@ -68,6 +69,11 @@ def load_pair(
         ChexError: Something of it is absent or does not fit.
     """
     config = Config.fromstring(record.config, '.py')
+    if 'model' not in config:
+        raise ChexError(
+            f'{record.directory} holds no config (TIME/vis_data/config.py) '
+            'to build the models from; pass --samples 0.'
+        )
     use_scope(config)
     path = str(dense or record.checkpoint.path)
     model = build_model(config)
@@ -122,9 +128,9 @@ def side_by_side(pair: Pair) -> Figure | None:
     None if they find no boxes, which are all that is drawn.
     """
     found = _predictions(pair.dense, pair.samples[0])
-    if 'bboxes_3d' in found.get('pred_instances_3d', ()):
+    if 'bboxes_3d' in getattr(found, 'pred_instances_3d', ()):
         draw = _draw_cloud
-    elif 'bboxes' in found.get('pred_instances', ()):
+    elif 'bboxes' in getattr(found, 'pred_instances', ()):
         draw = partial(_draw_image, _visualizer(pair))
     else:
         return None
@@ -154,7 +160,8 @@ def _visualizer(pair: Pair) -> Visualizer:
 
 def _draw_image(visualizer, axes, pair: Pair, model, sample: dict) -> None:
     given = copy.deepcopy(sample)
-    axes.imshow(annotated(visualizer, model, given, LEAST))
+    with fixed_random_state():  # colours of masks
+        axes.imshow(annotated(visualizer, model, given, LEAST))
 
 
 def _draw_cloud(axes, pair: Pair, model: nn.Module, sample: dict) -> None:

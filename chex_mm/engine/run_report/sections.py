@@ -26,6 +26,7 @@ from .record import RunRecord
 
 PACKAGES = ('torch', 'numpy', 'mmengine', 'mmcv', 'mmdet', 'mmdet3d')
 SAMPLES = 3
+SHOWN = 6  # metrics
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Artist:
         if figure is None:
             return ()
         path = self.folder / f'{name}.png'
-        figure.savefig(path, dpi=170)
+        figure.savefig(path, dpi=200)
         return (path,)
 
 
@@ -136,18 +137,50 @@ def trained(artist: Artist) -> Iterator[Section]:
         ),
         artist.save(figures.training_compute(record), 'compute'),
     )
-    by = 'epoch' if record.by_epoch else 'iteration'
-    metrics = artist.save(figures.curves(record.metrics, by), 'metrics')
+    yield _metrics_section(artist)
+    loss = {'loss': record.losses['loss']} if record.losses else {}
     yield Section(
-        'Metrics',
-        'Of the validation loop.'
-        if metrics
-        else 'The run has not validated, or its visualizer has no '
-        "LocalVisBackend: vis_backends=[dict(type='LocalVisBackend')].",
-        metrics,
+        'Loss',
+        'Of training.' if loss else 'No line of the log tells the loss.',
+        artist.save(figures.curves(loss, 'iteration'), 'loss'),
     )
-    losses = figures.curves(record.losses, 'iteration', ['loss'])
-    yield Section('Loss', 'Of training.', artist.save(losses, 'loss'))
+
+
+def _metrics_section(artist: Artist) -> Section:
+    record = artist.record
+    if not record.metrics:
+        return Section(
+            'Metrics',
+            'The run has not validated, or its visualizer has no '
+            "LocalVisBackend: vis_backends=[dict(type='LocalVisBackend')].",
+        )
+    main = {name: record.metrics[name] for name in main_metrics(record)}
+    by = 'epoch' if record.by_epoch else 'iteration'
+    rows = [
+        (name, f'{values[-1]:.4g}', f'{max(values):.4g}', f'{at[-1]}')
+        for name, (at, values) in main.items()
+    ]
+    return Section(
+        'Metrics',
+        'Of the validation loop.',
+        artist.save(figures.curves(main, by), 'metrics'),
+        Table(('metric', 'last', 'highest', f'last {by}'), rows),
+    )
+
+
+def main_metrics(record: RunRecord) -> list[str]:
+    """The few metrics that a page shows.
+
+    A name that goes on where another one ends is a detail of it, as
+    `coco/bbox_mAP_50` is of `coco/bbox_mAP`.
+    """
+    names = list(record.metrics)
+    main = [
+        name
+        for name in names
+        if not any(name.startswith(f'{other}_') for other in names)
+    ]
+    return sorted(main, key=len)[:SHOWN]
 
 
 def _cost_table(record: RunRecord) -> Table:
@@ -156,11 +189,11 @@ def _cost_table(record: RunRecord) -> Table:
     rows = [
         (name, *_pair(cost, slim['parts'][name]))
         for name, cost in dense['parts'].items()
-        if cost['flops'] or cost['params']
+        if cost['flops']
     ]
     return Table(
-        ('', 'GFLOPs', 'now', 'M params', 'now'),
-        [*rows, ('all', *_pair(dense, slim))],
+        ('', 'GFLOPs, dense', 'sub-model', 'M params, dense', 'sub-model'),
+        [*rows, ('all, with norms', *_pair(dense, slim))],
     )
 
 

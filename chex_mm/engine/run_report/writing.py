@@ -14,6 +14,21 @@ from .record import read_run
 from .sections import Artist, Request
 
 PAGE = 'report.html'
+PICTURES = tuple(
+    f'{name}.png'
+    for name in (
+        'active_channels',
+        'budget',
+        'changes',
+        'fates',
+        'scales',
+        'cost',
+        'compute',
+        'metrics',
+        'loss',
+        'detections',
+    )
+)
 
 
 def write_report(
@@ -45,6 +60,10 @@ def write_report(
         ]
         text = page(*headline.headline(record), found)
         unfinished.write_text(text, encoding='utf-8')
+        drawn = {each.name for each in unfinished.parent.iterdir()}
+    for name in PICTURES:  # of an earlier report
+        if name not in drawn:
+            path.with_name(name).unlink(missing_ok=True)
     return path
 
 
