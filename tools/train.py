@@ -16,6 +16,7 @@ from chex_mm.engine.command_line import (
     prepare_config,
     run_command,
 )
+from chex_mm.engine.whole_files import latest_checkpoint
 
 
 def parse_arguments() -> Namespace:
@@ -63,7 +64,7 @@ def main() -> None:
     if arguments.resume:
         config.resume = True
         config.load_from = (
-            None
+            latest_checkpoint(config.work_dir)
             if arguments.resume == 'auto'
             else find_checkpoint(arguments.resume)
         )

@@ -23,7 +23,7 @@ from torch import nn
 
 from ..channels.graph import ChannelGraph
 from ..explore import Budget, uniform_counts
-from ..explore.weights import channel_norms, find_tensors
+from ..explore.weights import channel_norms, find_tensors, touched_shapes
 from ..surgery import Difference, compare, describe, mask_channels, slim
 from .analysis import draw_vectors, random_keep, settle_norms
 from .deploy import build_model, plain_run
@@ -224,7 +224,7 @@ def choose(model: nn.Module, graph: ChannelGraph, counts, how: str) -> dict:
     """Masks that keep random channels, or those of the largest rows."""
     if how == 'random':
         return random_keep(graph, counts, torch.Generator().manual_seed(1))
-    tensors, keep = find_tensors(model, graph, counts), {}
+    tensors, keep = find_tensors(model, touched_shapes(graph, counts)), {}
     for name, count in counts.items():
         norms = channel_norms(tensors, graph.groups[name])
         keep[name] = torch.zeros(len(norms), dtype=torch.bool)

@@ -19,7 +19,8 @@ class GeneratedSamples(Dataset):
 
     metainfo = dict(classes=('one', 'two', 'three', 'four'))
 
-    def __init__(self, name, repeats=4):
+    def __init__(self, name, repeats=4, pipeline=()):
+        # `pipeline` only tells what a sample of the real data set holds.
         self.samples = SAMPLES[name] * repeats
 
     def __len__(self):
@@ -67,6 +68,49 @@ def short_run(config, name, work_dir, batch):
     for key in ('test_cfg', 'test_dataloader', 'test_evaluator'):
         config.pop(key, None)
     return config
+
+
+LONGER = """
+_base_ = {base!r}
+
+loader = dict(
+    _delete_=True,
+    batch_size=2,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='pseudo_collate'),
+    dataset=dict(
+        type='GeneratedSamples', name={name!r}, repeats=5, pipeline={pipeline}
+    ),
+)
+train_dataloader = test_dataloader = loader
+val_dataloader = val_cfg = val_evaluator = None
+train_cfg = dict(max_epochs=4, val_interval=9)
+visualizer = dict(name={name!r})
+default_hooks = dict(checkpoint=dict(interval=4))
+"""
+
+
+def longer_run(base, name, path, batch, config):
+    """Writes a config that trains `base` for 20 iterations, in 4 epochs."""
+    SAMPLES[name] = samples_of(batch)
+    steps = _pipeline(config.train_dataloader.dataset)
+    text = LONGER.format(base=str(base), name=name, pipeline=steps)
+    path.write_text(text)
+    return path
+
+
+def _pipeline(dataset):
+    """The innermost pipeline of a data set's config, as code."""
+    while 'dataset' in dataset and 'pipeline' not in dataset['dataset']:
+        dataset = dataset['dataset']
+    dataset = dataset.get('dataset', dataset)
+    found = dataset.get('pipeline', [])
+    return [
+        step.to_dict()
+        for step in found
+        if step['type'].startswith(('Load', 'Pack', 'PointSample'))
+    ]
 
 
 def generated(config, shape):

@@ -389,7 +389,7 @@ def test_a_wrapped_model_is_refused():
     model = Chain()
     with pytest.raises(
         ValueError,
-        match="no tensor 'conv1.weight', which channel group 'conv1' needs.*"
+        match="no tensor 'conv1.weight', which explored channels need.*"
         'of a wrapped one .* its `.module`',
     ):
         ChannelExplorer(
@@ -414,7 +414,10 @@ def test_diverged_weights_stop_the_exploration():
 @pytest.mark.parametrize(
     'settings, text',
     [
-        ({'execution': 'compact'}, "execution='compact' is not available"),
+        (
+            {'execution': 'lean'},
+            "no execution 'lean'; write one of 'masked', ",
+        ),
         ({'regrow': 1.5}, 'regrow=1.5 is not a share'),
         ({'floor': -1}, 'floor=-1 is not a share'),
         ({'divisor': 0}, 'divisor=0 must be a whole number'),
