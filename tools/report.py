@@ -14,7 +14,8 @@ from chex_mm.engine.command_line import (
     find_checkpoint,
     run_command,
 )
-from chex_mm.engine.run_report import Request, write_report
+from chex_mm.engine.progress import Stages
+from chex_mm.engine.run_report import STAGES, Request, write_report
 
 
 def parse_arguments() -> Namespace:
@@ -55,8 +56,11 @@ def main() -> None:
     if arguments.dense:
         find_checkpoint(str(arguments.dense))
     request = Request(arguments.slim, arguments.dense, arguments.samples)
-    with redirect_stdout(sys.stderr):  # loggers and libraries print
-        path = write_report(arguments.work_dir, request, arguments.out)
+    # Loggers and libraries print.
+    with redirect_stdout(sys.stderr), Stages(STAGES) as stages:
+        path = write_report(
+            arguments.work_dir, request, arguments.out, stages.next
+        )
     print(path)
 
 

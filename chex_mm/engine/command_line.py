@@ -6,6 +6,7 @@ A mistake of the person who typed the command is a `CommandError`, which
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from argparse import ArgumentParser, Namespace
@@ -17,7 +18,7 @@ from pickle import UnpicklingError
 
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.logging import MMLogger
+from mmengine.logging import MMLogger, print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import CheckpointLoader, Runner
@@ -221,6 +222,14 @@ def build_runner(config: Config) -> Runner:
 def _start_processes_on_cpu(config: Config) -> None:
     """Does what mmengine's launcher cannot do without a CUDA device."""
     torch.distributed.init_process_group('gloo')
+    if config.get('sync_bn'):
+        print_log(
+            'sync_bn is left out: torch synchronises statistics on GPUs only, '
+            'so each process has its own.',
+            logger='current',
+            level=logging.WARNING,
+        )
+        config.sync_bn = None
     config.setdefault(
         'model_wrapper_cfg',
         dict(

@@ -8,12 +8,14 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from ..files import replacing
+from ..progress import Told, silent
 from . import headline, sections
 from .page import page
 from .record import read_run
 from .sections import Artist, Request
 
 PAGE = 'report.html'
+STAGES = 4
 PICTURES = tuple(
     f'{name}.png'
     for name in (
@@ -35,6 +37,7 @@ def write_report(
     directory: str | Path,
     request: Request | None = None,
     out: Path | None = None,
+    told: Told = silent,
 ) -> Path:
     """Writes the report of a run and returns its page.
 
@@ -42,22 +45,24 @@ def write_report(
         directory: The work directory.
         request: What else to show.
         out: A folder; default: `report` in the work directory.
+        told: Is told what begins, `STAGES` times.
 
     Raises:
         ChexError: There is nothing to report on.
     """
     directory, request = Path(directory), request or Request()
     slim = request.slim or directory / 'slim'
+    told('read the run')
     record = read_run(directory, slim)
     path = (out or directory / 'report') / PAGE
     with replacing(path) as unfinished:
         artist = Artist(record, unfinished.parent)
-        found = [
-            *sections.explored(artist),
-            *sections.trained(artist),
-            *sections.compared(artist, slim, request),
-            *sections.made_with(record),
-        ]
+        told('draw what was explored')
+        found = [*sections.explored(artist), *sections.trained(artist)]
+        told('run the dense and the slim model')
+        found += sections.compared(artist, slim, request)
+        told(f'write {path}')
+        found += sections.made_with(record)
         text = page(*headline.headline(record), found)
         unfinished.write_text(text, encoding='utf-8')
         drawn = {each.name for each in unfinished.parent.iterdir()}
