@@ -70,6 +70,7 @@ setup(
         'mmdet': ['mmcv>=2.0.0rc4,<2.2', 'mmdet>=3.3,<3.4'],
         'mmdet3d': ['mmcv>=2.0.0rc4,<2.2', 'mmdet>=3.3,<3.4', 'mmdet3d>=1.4'],
         'export': ['onnx>=1.14', 'onnxruntime>=1.16'],
+        'docs': ['mkdocs>=1.6,<2', 'mkdocs-material', 'mkdocstrings[python]'],
         'tests': ['pytest', 'hypothesis', 'ruff'],
     },
     classifiers=[

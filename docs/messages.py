@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,7 +37,8 @@ def all_messages() -> str:
     parts = []
     for folder, title in ROOMS.items():
         found = sorted(set(messages(ROOT / folder)), key=str.lower)
-        lines = [f'- <code>{escape(text)}</code>' for text in found]
+        # Two backticks: some messages have one.
+        lines = [f'- `` {text} ``' for text in found]
         parts.append('\n'.join([f'### {title}', '', *lines]))
     return '\n\n'.join(parts)
 
