@@ -11,17 +11,14 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
 from matplotlib.figure import Figure
 
 import chex_mm
 
-from ..slim_directory import WEIGHTS
 from . import figures
 from .compute import running_compute
 from .flows import FATES, fates
 from .page import Section, Table
-from .pair import LEAST, latencies, load_pair, side_by_side
 from .record import RunRecord
 
 PACKAGES = ('torch', 'numpy', 'mmengine', 'mmcv', 'mmdet', 'mmdet3d')
@@ -202,50 +199,6 @@ def _pair(dense, slim) -> tuple[str, ...]:
         f'{cost[key] / unit:.4g}'
         for key, unit in (('flops', 1e9), ('params', 1e6))
         for cost in (dense, slim)
-    )
-
-
-def compared(
-    artist: Artist, slim: Path, request: Request
-) -> Iterator[Section]:
-    """The dense and the slim model, run side by side."""
-    record = artist.record
-    if not (slim / WEIGHTS).is_file() or not record.checkpoint:
-        yield Section(
-            'Dense and slim',
-            'There is no slim model yet. Write it with: python tools/slim.py '
-            f'CONFIG CHECKPOINT --out {slim}, then call tools/report.py '
-            'again: it shows how fast both are and what they find.',
-        )
-        return
-    if not request.samples:
-        return
-    pair = load_pair(record, slim, request.dense, request.samples)
-    threads = torch.get_num_threads()
-    rows = [
-        (
-            f'{size}',
-            f'{found["dense"]:.1f}',
-            f'{found["slim"]:.1f}',
-            f'{found["dense"] / found["slim"]:.2f} x',
-        )
-        for size, found in latencies(pair).items()
-    ]
-    yield Section(
-        'Latency',
-        'Median milliseconds of a whole test step, preprocessing included, '
-        f'the models in turn; CPU, {threads} thread'
-        f'{"s" if threads > 1 else ""}.',
-        table=Table(('batch', 'dense', 'slim', 'faster'), rows),
-    )
-    picture = artist.save(side_by_side(pair), 'detections')
-    yield Section(
-        'Detections',
-        f'Left: {pair.name}. Right: the slim model. Boxes above a score of '
-        f'{LEAST}.'
-        if picture
-        else 'Only boxes are drawn, and this model finds none.',
-        picture,
     )
 
 

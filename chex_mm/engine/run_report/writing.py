@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from ..files import replacing
 from ..progress import Told, silent
 from . import headline, sections
+from .comparison import compared
 from .page import page
 from .record import read_run
 from .sections import Artist, Request
@@ -60,7 +61,7 @@ def write_report(
         told('draw what was explored')
         found = [*sections.explored(artist), *sections.trained(artist)]
         told('run the dense and the slim model')
-        found += sections.compared(artist, slim, request)
+        found += compared(artist, slim, request)
         told(f'write {path}')
         found += sections.made_with(record)
         text = page(*headline.headline(record), found)

@@ -132,6 +132,23 @@ def test_without_a_slim_model_it_says_how_to_get_one(copy):
     assert 'Latency' not in text
 
 
+def test_what_was_exported_is_told(copy):
+    exported = {
+        'format': 'onnx',
+        'files': {'slim.onnx': {'max_rel_diff': 2e-6}},
+        'latency_ms': {'1': {'slim onnxruntime': 8.58}},
+    }
+    (copy / 'slim/slim.json').write_text(json.dumps(exported))
+    text = plain(write_report(copy, Request(samples=0)))
+    assert 'slim.onnx (onnx): the outputs differ' in text
+    assert 'by 2e-06 at most' in text
+    assert 'batch 1, ms slim onnxruntime 8.6' in text
+    del exported['latency_ms']  # --repeats 0
+    (copy / 'slim/slim.json').write_text(json.dumps(exported))
+    text = plain(write_report(copy, Request(samples=0)))
+    assert 'slim.onnx (onnx)' in text and 'batch 1, ms' not in text
+
+
 @pytest.mark.slow
 def test_without_a_checkpoint_it_says_what_is_missing(copy):
     for path in copy.glob('*.pth'):
