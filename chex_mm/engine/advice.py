@@ -45,7 +45,7 @@ def length_advice(config: Config, dropped_weights: bool) -> Iterator[str]:
             f'Length: the base trains {length} {unit} from random weights '
             'already, and so does this config.'
         )
-    if length and not _warms_up(config):
+    if length and dropped_weights and not _warms_up(config):
         yield (
             'Warm-up: the base has none, and the first steps from random '
             'weights may diverge at the full learning rate. Put in front of '

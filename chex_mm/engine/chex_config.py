@@ -42,6 +42,7 @@ class Draft:
         model: What the model config says differently.
         paramwise: Of the optimizer.
         pretrained: Whether to keep the weights that the base starts from.
+        is_synchronised: Whether there are statistics to synchronise.
     """
 
     base: Config
@@ -51,6 +52,7 @@ class Draft:
         default_factory=lambda: {'norm_decay_mult': 0}
     )
     pretrained: bool = False
+    is_synchronised: bool = True
 
     def text(self, inherited: str) -> str:
         """The code, with `inherited` as the name of its base."""
@@ -63,7 +65,8 @@ class Draft:
         ]
         if self.model:
             parts.append(assignment('model', self.model, reasons))
-        parts.append(f"{comment(SYNC)}\nsync_bn = 'torch'")
+        if self.is_synchronised:
+            parts.append(f"{comment(SYNC)}\nsync_bn = 'torch'")
         wrapper = dict(paramwise_cfg=self.paramwise)
         parts.append(assignment('optim_wrapper', wrapper, reasons))
         if base.get('load_from') and not self.pretrained:

@@ -15,6 +15,7 @@ from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from ..channels.graph import ChannelGraph, ChannelGroup
@@ -150,7 +151,8 @@ def chexify(
 
 def _draft(base: Config, adoption: Adoption) -> Draft:
     """What the model of the base tells."""
-    changes = model_changes(build_model(base), base.model, adoption.pretrained)
+    model = build_model(base)
+    changes = model_changes(model, base.model, adoption.pretrained)
     changes, scope = wrapped_backbone(
         base.model, adoption.scope, mergeable(base.model, changes)
     )
@@ -162,7 +164,15 @@ def _draft(base: Config, adoption: Adoption) -> Draft:
         hook['scope'] = list(scope)
     if adoption.divisor != Settings.divisor:
         hook['divisor'] = adoption.divisor
-    return Draft(base, hook, changes, pretrained=adoption.pretrained)
+    return Draft(
+        base,
+        hook,
+        changes,
+        pretrained=adoption.pretrained,
+        is_synchronised=any(
+            isinstance(m, _BatchNorm) for m in model.modules()
+        ),
+    )
 
 
 def _tried(text: str, draft: Draft, adoption: Adoption) -> Trial:
@@ -231,7 +241,7 @@ def _in_words(
         *advice.norm_advice(trial.graph, trial.groups),
         *(advice.input_advice(base) if dropped else ()),
     ]
-    summary = '\n'.join(_summary(trial, adoption))
+    summary = '\n'.join(_summary(trial, adoption, _sample(base, adoption)))
     start = 'from given weights' if adoption.pretrained else 'from scratch'
     title = f'CHEX {start} to {adoption.budget}.'
     code = draft.text(inherited)
@@ -239,17 +249,24 @@ def _in_words(
     return Chexified('\n\n'.join(parts) + '\n', summary, tuple(warnings))
 
 
-def _summary(trial: Trial, adoption: Adoption) -> list[str]:
+def _sample(base: Config, adoption: Adoption) -> str:
+    """What is counted, in words."""
+    if base.default_scope == 'mmdet':
+        height, width = adoption.shape
+        return f'an image of {width} x {height}'
+    return 'one generated scene'
+
+
+def _summary(trial: Trial, adoption: Adoption, sample: str) -> list[str]:
     """What the model costs, and what no budget can cut."""
     graph, counts = trial.graph, trial.counts
-    height, width = adoption.shape
     scope = adoption.scope if adoption.of_scope else None
     dense = adoption.budget.cost(graph, None, scope)
     of = 'the scope' if adoption.of_scope else 'the model'
     channels = sum(group.size for group in trial.groups)
     return [
-        f'Dense: {graph.flops() / 1e9:.4g} GFLOPs for one sample (images of '
-        f'{width} x {height}), {graph.params() / 1e6:.4g} M parameters.',
+        f'Dense: {graph.flops() / 1e9:.4g} GFLOPs for {sample}, '
+        f'{graph.params() / 1e6:.4g} M parameters.',
         f'The budget leaves {dense * adoption.keep / 1e9:.4g} of '
         f'{dense / 1e9:.4g} GFLOPs of {of}; a uniformly narrow model of that '
         f'cost has {graph.params(counts) / 1e6:.4g} M parameters.',

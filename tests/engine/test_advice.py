@@ -38,6 +38,9 @@ def test_a_run_of_iterations_tells_its_steps():
     loop = dict(type='IterBasedTrainLoop', max_iters=4000)
     text = said(Config(dict(train_cfg=loop)), False)
     assert 'Here it makes 9 steps.' in text  # 0.72 x 4000 / 300
+    assert 'Warm-up' not in text
+    text = said(Config(dict(train_cfg=loop)), True)
+    assert 'trains 4000 iters, from pre-trained weights' in text
     assert 'Warm-up: the base has none' in text
     assert 'no train_cfg' in said(Config(dict(model=dict())), False)
 

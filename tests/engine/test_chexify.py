@@ -175,3 +175,17 @@ def test_what_it_refuses(change, options, text, retinanet, tmp_path):
         )
     assert text in str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_group_norm_has_no_statistics_to_synchronise(retinanet, tmp_path):
+    name, base = retinanet
+    base = deepcopy(base)
+    norm = dict(type='GN', num_groups=4, requires_grad=True)
+    base.model.backbone.norm_cfg = norm
+    path = tmp_path / 'base.py'
+    base.dump(path)
+    done = chexify(
+        str(path), base, tmp_path / 'chex.py', Adoption(keep=0.7, **SMALL)
+    )
+    assert 'sync_bn' not in done.text
+    assert 'GFLOPs for an image of 128 x 128, ' in done.summary
