@@ -10,8 +10,6 @@ from torch.utils.data import Dataset
 from chex_mm.engine.deploy import build_model
 from chex_mm.engine.tracing import generated_batch
 
-from . import recording  # noqa: F401
-
 SAMPLES = {}  # name of a run to its samples
 
 
@@ -90,7 +88,6 @@ val_dataloader = val_cfg = val_evaluator = None
 train_cfg = dict(max_epochs=4, val_interval=9)
 visualizer = dict(name={name!r})
 default_hooks = dict(checkpoint=dict(interval=4))
-custom_hooks = [*_base_.custom_hooks, dict(type='RecordHistory')]
 """
 
 

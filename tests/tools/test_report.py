@@ -9,7 +9,6 @@ from mmengine.config import Config
 
 from chex_mm.engine.datasets import write_shapes
 
-from ..engine import recording  # noqa: F401  (registers its hook)
 from .test_command_line import command
 from .test_slim import write_config
 
@@ -58,7 +57,6 @@ def test_a_detector_is_shown_dense_and_slim(tmp_path, monkeypatch, capsys):
     DetLocalVisualizer._instance_dict.clear()
     path = write_config('retinanet', tmp_path)
     config = Config.fromfile(path)
-    config.custom_hooks.append(dict(type='RecordHistory'))
     config.dump(path)
     monkeypatch.chdir(tmp_path)
     work = tmp_path / 'work'

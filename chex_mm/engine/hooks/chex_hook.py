@@ -26,6 +26,7 @@ from ..tracing import trace_detector, training_batch
 from . import recipe, report
 from .checkpoint import check_shapes, graph_from_state, graph_state
 from .compute import TrainingCompute, flops_share
+from .history import History
 from .replicas import check_replicas, shared_graph, shared_plan
 from .resume import (
     RandomStates,
@@ -67,6 +68,7 @@ class CHEXHook(Hook):
         self._averages: tuple[BaseAveragedModel, ...] = ()
         self._saved: dict | None = None  # of the checkpoint to resume
         self._random = RandomStates()
+        self._history: History | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Traces the model and makes, or resumes, the sub-model."""
@@ -91,6 +93,9 @@ class CHEXHook(Hook):
         check_replicas(self.explorer)
         self._adopt(runner)
         self._write_masks()
+        self._history = History(
+            runner.work_dir, self.explorer, self.schedule, runner.max_iters
+        )
         runner.logger.info(report.start_summary(self.explorer, self.schedule))
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -132,6 +137,14 @@ class CHEXHook(Hook):
         runner.logger.info(
             report.end_summary(self.explorer, self.compute.share)
         )
+
+    def after_run(self, runner: Runner) -> None:
+        """Writes the report of the whole run."""
+        if self.settings.report and self.explorer is not None:
+            # Here, because it draws, which few who import this need.
+            from ..run_report import report_at_end
+
+            report_at_end(runner)
 
     def before_val(self, runner: Runner) -> None:
         """Remembers the random states: validation must not change a run."""
@@ -292,9 +305,9 @@ class CHEXHook(Hook):
         check_replicas(self.explorer)
         self._follow_sizes(runner)
         self._write_masks()
-        report.report_step(
-            runner, self.explorer, plan, done, time.perf_counter() - start
-        )
+        seconds = time.perf_counter() - start
+        report.report_step(runner, self.explorer, plan, done, seconds)
+        self._history.add(runner.iter + 1, seconds)
 
     @property
     def _copies(self) -> tuple[nn.Module, ...]:

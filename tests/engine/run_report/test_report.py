@@ -22,13 +22,9 @@ from chex_mm.engine.run_report.writing import PICTURES
 from chex_mm.engine.slim_directory import write_directory
 from chex_mm.errors import ChexError
 
-from .. import recording  # noqa: F401  (registers its hook)
 from ..toy_runs import build, chex, loader, toy_config
 
-HOOKS = [
-    chex(steps=4, interval=4, end=16, by_epoch=False),
-    dict(type='RecordHistory'),
-]
+HOOKS = [chex(steps=4, interval=4, end=16, by_epoch=False)]
 DEFAULT = dict(
     checkpoint=dict(type='CheckpointHook', interval=12, by_epoch=False),
     logger=dict(type='LoggerHook', interval=2),
@@ -105,8 +101,7 @@ def test_a_record_holds_what_the_run_logged(run):
 
 @pytest.mark.slow
 def test_epochs_are_told_as_epochs(tmp_path):
-    changes = dict(custom_hooks=[chex(), dict(type='RecordHistory')])
-    build(tmp_path, by_epoch=True, **changes).train()
+    build(tmp_path, by_epoch=True).train()
     record = read_run(tmp_path, tmp_path / 'slim')
     assert record.by_epoch
     assert record.metrics['accuracy'][0] == [2, 4]
