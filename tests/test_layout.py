@@ -8,6 +8,7 @@ import ast
 import subprocess
 import sys
 from graphlib import TopologicalSorter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,27 @@ def test_the_pure_part_runs_without_openmmlab():
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, '')
+
+
+@pytest.mark.skipif(not find_spec('mmdet'), reason='needs mmdet')
+def test_the_2d_part_runs_without_mmdet3d(tmp_path):
+    """And what installs it is said where it is needed."""
+    code = """
+import sys
+sys.modules.update(mmdet3d=None, spconv=None, numba=None, open3d=None)
+import pytest
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+    done = subprocess.run(
+        [
+            *(sys.executable, '-c', code, '-q', '-p', 'no:cacheprovider'),
+            *('--basetemp', str(tmp_path)),
+            *('-k', 'test_a_detector_is_exact'),  # all are imported
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert '1 passed' in done.stdout

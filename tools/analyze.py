@@ -15,17 +15,19 @@ from rich.table import Table
 from chex_mm.engine.analysis import Analysis, Options, analyse, group_cost
 from chex_mm.engine.command_line import (
     CommandError,
+    command_parser,
     load_config,
     run_command,
     use_scope,
 )
 from chex_mm.engine.pinned import pinned_work
+from chex_mm.engine.progress import Stages
 
 LEAST_SHARE = 0.001  # of the model's FLOPs, to be listed
 
 
 def parse_arguments() -> Namespace:
-    parser = ArgumentParser(description='Analyse the channels of a model.')
+    parser = command_parser('Analyse the channels of a model.')
     parser.add_argument(
         'config', help='a config file, or PACKAGE::PATH of an installed one'
     )
@@ -92,7 +94,8 @@ def run(arguments: Namespace) -> Analysis:
             shape=(arguments.shape[0], arguments.shape[-1]),
             divisor=arguments.divisor,
         )
-        return analyse(arguments.config, config, options)
+        with Stages(options.stages) as stages:
+            return analyse(arguments.config, config, options, stages.next)
     except ValueError as error:
         raise CommandError(str(error)) from error
 

@@ -6,7 +6,7 @@ the first stopped.
 
 import json
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
@@ -18,6 +18,7 @@ from rich.console import Console
 from chex_mm.engine import zoo_sources
 from chex_mm.engine.command_line import (
     CommandError,
+    command_parser,
     how_to_install,
     run_command,
 )
@@ -27,7 +28,7 @@ from chex_mm.engine.zoo_walk import walk
 
 
 def parse_arguments() -> Namespace:
-    parser = ArgumentParser(description=__doc__.partition('\n')[0])
+    parser = command_parser(__doc__.partition('\n')[0])
     parser.add_argument('package', choices=list(zoo_sources.MODULES))
     parser.add_argument(
         '--only',

@@ -29,5 +29,8 @@ if find_spec('mmdet'):
     from . import detectors  # noqa: F401
 if find_spec('mmdet3d'):
     from . import detectors3d, voxel_rules  # noqa: F401
+    from .kitti_overlap import stand_in
+
+    stand_in()
 
 __all__ = ['CHEXHook', 'masked_backbone', 'slim_model']

@@ -22,6 +22,7 @@ from ..errors import ChexError
 from .randomness import fixed_random_state
 
 INSTANCES = 8  # objects of a scene
+POINTS_PER_SQUARE_METRE, MOST_POINTS = 3, 16384
 # Lower and upper corner of a scene whose config names none, in metres.
 EXTENTS = {
     'Depth': (-3.0, -3.0, 0.0, 3.0, 3.0, 2.5),
@@ -78,13 +79,14 @@ def scene_layout(config: Config) -> SceneLayout:
             'single images can be.'
         )
     frame = _find(dataset, 'box_type_3d') or _loaded_as(steps)
+    extent = _extent(config, steps, frame)
     return SceneLayout(
         keys=tuple(steps['Pack3DDetInputs']['keys']),
-        points=_count_points(steps),
+        points=_count_points(steps, extent),
         features=_count_features(steps),
         frame={name.lower(): name for name in EXTENTS}[frame.lower()],
         box_size=9 if _find(config.model, 'code_size') == 9 else 7,
-        extent=_extent(config, steps, frame),
+        extent=extent,
     )
 
 
@@ -206,11 +208,14 @@ def _loaded_as(steps: dict) -> str:
     return steps.get('LoadPointsFromFile', {}).get('coord_type', 'Camera')
 
 
-def _count_points(steps: dict) -> int:
+def _count_points(steps: dict, extent: tuple[float, ...]) -> int:
     for name in ('PointSample', 'IndoorPatchPointSample'):
         if name in steps:
             return steps[name]['num_points']
-    return 16384  # a few thousand more or less are in a frame of KITTI
+    low, high = extent[:2], extent[3:5]
+    area = (high[0] - low[0]) * (high[1] - low[1])
+    # About as dense as a frame of KITTI, and no more than one has.
+    return min(MOST_POINTS, round(POINTS_PER_SQUARE_METRE * area))
 
 
 def _count_features(steps: dict) -> int:
@@ -235,4 +240,7 @@ def _extent(config: Config, steps: dict, frame: str) -> tuple[float, ...]:
         found = steps.get('PointsRangeFilter', {}).get('point_cloud_range')
     if found is None:
         found = {k.lower(): v for k, v in EXTENTS.items()}[frame.lower()]
+    block = steps.get('IndoorPatchPointSample', {}).get('block_size')
+    if block is not None:  # a column of the room, and one window in testing
+        found = (0, 0, found[2], block, block, found[5])
     return tuple(float(value) for value in found)

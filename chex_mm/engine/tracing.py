@@ -233,6 +233,7 @@ def _preprocessed(model: nn.Module, batch: Batch, mode: str) -> Batch:
     if mode != 'loss':
         batch = _complete(_first_sample(batch))
     preprocess = copy.deepcopy(model.data_preprocessor)
+    preprocess.train(mode == 'loss')
     augments = getattr(preprocess, 'batch_augments', None)
     if isinstance(augments, nn.ModuleList):
         # Random sizes are agreed on with other ranks, by the iteration.

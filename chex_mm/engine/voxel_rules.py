@@ -7,19 +7,23 @@ from __future__ import annotations
 
 from mmcv.ops.roiaware_pool3d import RoIAwarePool3dFunction
 from mmcv.ops.scatter_points import _DynamicScatter
+from mmdet3d.models.data_preprocessors.voxelize import (
+    _DynamicScatter as _MappedScatter,
+)
 from mmdet3d.models.middle_encoders import PointPillarsScatter
 
 from chex_mm.channels.flow import spread
 from chex_mm.channels.rules import rule, sizes
 
 
-@rule(_DynamicScatter)
+@rule(_DynamicScatter, _MappedScatter)
 def scatter(flow, call):
-    """Points of a voxel become one; its coordinates carry no channels."""
+    """Points of a voxel become one; where it is carries no channels."""
     if flow.has_channels(call['coors']):
         flow.pin(flow.labels(call['coors']), f'{call.place} scatters there')
-    features, _ = call.out
-    return spread(flow.vector(call['feats'], 1), features.shape, 1), None
+    features, *places = call.out
+    labels = spread(flow.vector(call['feats'], 1), features.shape, 1)
+    return (labels, *(None for _ in places))
 
 
 @rule(RoIAwarePool3dFunction)

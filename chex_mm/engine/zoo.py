@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import math
 import resource
 import time
 from collections.abc import Callable
@@ -66,7 +67,7 @@ class Verdict:
         name: Path of its config, or what its package calls it.
         status: 'exact', 'refused' (it runs, but nothing may be cut),
             'different', 'fails' or 'not runnable' (on this machine).
-        reason: Why, where it is not exact.
+        reason: Why, where it is not exact, or what could not be tried.
         groups: Channel groups that may be cut.
         prunable: Share of the multiply-adds in layers of which rows or
             columns may be cut.
@@ -146,8 +147,7 @@ def _examine(candidate: Candidate, found: dict) -> tuple[str, str]:
     apart['reloaded'] = _difference(narrow, reloaded, paths)
     if not max(apart.values()) <= MOST_APART:
         return 'different', f'the outputs differ: {apart}'
-    fault = _training_fault(candidate, narrow)
-    return ('different' if fault else 'exact'), fault
+    return _judge_training(candidate, narrow)
 
 
 def describe_graph(graph: ChannelGraph) -> dict:
@@ -204,21 +204,31 @@ def _reload(candidate: Candidate, narrow: nn.Module) -> nn.Module:
     channels = describe(candidate.model, narrow).channels
     built = candidate.rebuild(json.loads(json.dumps(channels)))
     built.load_state_dict(torch.load(file, weights_only=True))
-    return built.eval()
+    built.eval()  # mmdet3d's ImVoteNet returns nothing here
+    return built
 
 
-def _training_fault(candidate: Candidate, narrow: nn.Module) -> str:
-    """What is wrong with one training step of the narrow model, or ''."""
+def _judge_training(
+    candidate: Candidate, narrow: nn.Module
+) -> tuple[str, str]:
+    """Whether one training step of the narrow model is as it should be."""
     if candidate.loss is None:
-        return ''
-    learnt = []
-    for each in (candidate.model, narrow):
-        loss = candidate.loss(each)
-        loss.backward()
-        learnt.append(
-            {n for n, p in each.named_parameters() if p.grad is not None}
-        )
-    if not bool(torch.isfinite(loss)):
-        return f'the loss of the narrow model is {float(loss)}'
-    lost = sorted(learnt[0] - learnt[1])
-    return f'the narrow {lost[0]} has no gradient' if lost else ''
+        return 'exact', ''
+    try:
+        _, learnt = _train(candidate.model, candidate.loss)
+    except Exception as error:  # so there is nothing to compare with
+        return 'exact', f'but its own training step fails: {error}'
+    loss, found = _train(narrow, candidate.loss)
+    if not math.isfinite(loss):
+        return 'different', f'the loss of the narrow model is {loss}'
+    for name in sorted(learnt - found):
+        return 'different', f'the narrow {name} has no gradient'
+    return 'exact', ''
+
+
+def _train(model: nn.Module, step: Callable) -> tuple[float, set[str]]:
+    """The loss of a training step, and what has a gradient after it."""
+    loss = step(model)
+    loss.backward()
+    names = {n for n, p in model.named_parameters() if p.grad is not None}
+    return float(loss.detach()), names

@@ -26,6 +26,7 @@ from .analysis import draw_vectors
 from .command_line import load_config, use_scope
 from .deploy import build_model
 from .models.slim_model import plain_architecture, slim_model
+from .small_scene import shrink_scene
 from .tracing import Paths, generated_batch, run_paths
 from .zoo import Candidate, NotRunnable
 from .zoo_configs import architectures
@@ -98,6 +99,8 @@ def make(package: str, name: str, sides: Sequence[int]) -> Candidate:
                 return _torchvision_model(name, side)
             config = load_config(f'{package}::{name}')
             use_scope(config)
+            if config.get('default_scope') == 'mmdet3d':
+                shrink_scene(config)
             return from_config(config, side)
         except Exception as error:
             reason = why_not_runnable(error)

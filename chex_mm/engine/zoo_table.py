@@ -55,9 +55,9 @@ def table_text(
         HEAD,
         *(_row(verdict) for verdict in verdicts),
         '',
-        '## Not exact, and why',
+        '## Not exact, or not trained, and why',
         '',
-        *_reasons(verdicts, {*counts} - {'exact', NOT_RUNNABLE}),
+        *_reasons(verdicts, {*counts} - {NOT_RUNNABLE}),
         '',
         '## Not runnable on this machine, and why',
         '',
@@ -78,7 +78,7 @@ def _reasons(verdicts: list[Verdict], statuses: set[str]) -> list[str]:
     lines = [
         f'- `{verdict.name}`: {verdict.status}: {verdict.reason}'
         for verdict in verdicts
-        if verdict.status in statuses
+        if verdict.status in statuses and verdict.reason
     ]
     return lines or ['None.']
 

@@ -1,7 +1,6 @@
 """Small sparse networks, and what their kernels compute, by brute force."""
 
 from itertools import product
-from types import SimpleNamespace
 
 import torch
 from torch import nn
@@ -94,7 +93,7 @@ def network(package):
     return model
 
 
-# What mmcv has for CUDA only ------------------------------------------------
+# Which sites meet -----------------------------------------------------------
 
 
 def kernel_map(
@@ -121,30 +120,3 @@ def kernel_map(
             table[weight, :, counts[weight]] = torch.tensor([number, row])
             counts[weight] += 1
     return torch.tensor(list(outputs)).int(), table, counts
-
-
-def convolve(features, filters, table, counts, outputs, is_inverse, *_):
-    """One matrix product per weight, (in, out), of the kernel."""
-    out = features.new_zeros(outputs, filters.shape[-1])
-    weights = filters.flatten(0, -3)
-    for weight, pairs, count in zip(weights, table.long(), counts.tolist()):
-        ends = pairs[:, :count]
-        source, target = ends.flip(0) if is_inverse else ends
-        out.index_add_(0, target, features[source] @ weight)
-    return out
-
-
-def pool(features, table, counts, outputs):
-    """The largest value, or zero."""
-    out = features.new_zeros(outputs, features.shape[1])
-    for pairs, count in zip(table.long(), counts.tolist()):
-        source, target = pairs[:, :count]
-        out[target] = torch.maximum(out[target], features[source])
-    return out
-
-
-KERNELS = SimpleNamespace(
-    get_indice_pairs_3d_forward=kernel_map,
-    indice_conv_forward=convolve,
-    indice_maxpool_forward=pool,
-)

@@ -250,6 +250,13 @@ def test_wrong_settings(tmp_path, settings, text):
         train(tmp_path, custom_hooks=[chex(**settings)])
 
 
+def test_a_run_ends_with_its_report(tmp_path):
+    train(tmp_path, custom_hooks=[chex(report=True)])
+    assert 'active' in (tmp_path / 'report/report.html').read_text()
+    train(tmp_path / 'other', custom_hooks=[chex(report=False)])
+    assert not (tmp_path / 'other' / 'report').exists()
+
+
 def test_an_unknown_setting_is_named(tmp_path):
     with pytest.raises(TypeError, match="'stepz'"):
         train(tmp_path, custom_hooks=[chex(stepz=3)])

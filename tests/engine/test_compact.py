@@ -221,6 +221,19 @@ def test_a_compact_run_is_resumed(tmp_path, last, other):
         assert again.losses == pytest.approx(expected, rel=ROUNDING)
 
 
+def test_a_masked_run_goes_on_compact(tmp_path):
+    changes = dict(optim_wrapper=wrapper('adamw'), hooks=(AVERAGE,))
+    whole, record = train(tmp_path, 'masked', **changes)
+    _, again = train(
+        tmp_path / 'resumed',
+        'compact',
+        load_from=f'{whole.work_dir}/iter_20.pth',
+        resume=True,
+        **changes,
+    )
+    assert again.losses == pytest.approx(record.losses[20:], rel=ROUNDING)
+
+
 def test_pending_gradients_of_a_compact_run_are_resumed(tmp_path):
     changes = dict(optim_wrapper=wrapper('adamw', accumulative_counts=3))
     whole, _ = train(tmp_path, 'compact', **changes)

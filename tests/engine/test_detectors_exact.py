@@ -44,7 +44,7 @@ ENDS = {
     'rtmdet': {f'bbox_head.rtm_{c}.{i}' for c in CLS_REG for i in range(3)},
     'yolox': {
         f'bbox_head.multi_level_conv_{c}.{i}'
-        for c in ('cls', 'reg', 'obj')
+        for c in (*CLS_REG, 'obj')
         for i in range(3)
     },
     'fcos': {

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 spconv = pytest.importorskip('spconv.pytorch', reason='needs spconv')
 mmcv_ops = pytest.importorskip('mmcv.ops', reason='needs mmcv with operators')
 
-from mmcv.ops import sparse_functional, sparse_ops  # noqa: E402
+from mmcv.ops import sparse_functional  # noqa: E402
 from spconv.pytorch import functional  # noqa: E402
 
 from chex_mm import mask_channels, slim, trace_channels  # noqa: E402
@@ -30,7 +30,6 @@ from chex_mm.surgery.replay import random_masks  # noqa: E402
 from ..channels.cases import Given, Parameter, outcome  # noqa: E402
 from .kernel_calls import Kernel  # noqa: E402
 from .sparse_networks import (  # noqa: E402
-    KERNELS,
     SIDE,
     WIDTHS,
     cloud,
@@ -113,11 +112,8 @@ def test_every_rule_has_a_case():
 
 
 @pytest.fixture(params=['spconv', 'mmcv'])
-def package(request, monkeypatch):
-    if request.param == 'spconv':
-        return spconv
-    monkeypatch.setattr(sparse_ops, 'ext_module', KERNELS)
-    return mmcv_ops
+def package(request):
+    return spconv if request.param == 'spconv' else mmcv_ops
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import MessageHub
-from mmengine.model import BaseModel
+from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
@@ -233,3 +233,23 @@ def test_regions_are_data_where_no_head_proposes_them():
         samples = generated_batch(model, (3, 32, 32))['data_samples']
         assert [('proposals' in s) for s in samples] == [expected] * 2
     assert samples[0].proposals.bboxes.shape[1] == 4
+
+
+class Noting(BaseDataPreprocessor):
+    """Keeps what mode it was in, and what it was told."""
+
+    modes: list = []
+
+    def forward(self, data, training=False):
+        self.modes.append((self.training, training))
+        return super().forward(data, training)
+
+
+def test_each_path_is_preprocessed_in_its_own_mode(monkeypatch):
+    monkeypatch.setattr(Noting, 'modes', [])
+    model = ToyNet()
+    model.data_preprocessor = Noting()
+    paths = run_paths(model.eval(), batch())
+    modes = [path.mode == 'loss' for path in (paths.cost, *paths.also)]
+    assert Noting.modes[-len(modes) :] == [(mode, mode) for mode in modes]
+    assert True in modes and False in modes

@@ -10,6 +10,9 @@ pytest.importorskip('mmdet3d.models', reason='needs mmdet3d')
 
 from mmcv.ops.roiaware_pool3d import RoIAwarePool3dFunction  # noqa: E402
 from mmcv.ops.scatter_points import _DynamicScatter  # noqa: E402
+from mmdet3d.models.data_preprocessors.voxelize import (  # noqa: E402
+    _DynamicScatter as _MappedScatter,
+)
 from mmdet3d.models.middle_encoders import PointPillarsScatter  # noqa: E402
 
 from chex_mm import mask_channels, slim, trace_channels  # noqa: E402
@@ -35,8 +38,17 @@ def test_scattered_points_keep_their_channels():
     assert found.ties == set() and found.pins == {}
 
 
-def test_where_points_are_scattered_is_pinned():
-    kernel = Kernel(_DynamicScatter, {}, ((5, 4), (5, 3)))
+def test_which_voxel_holds_a_point_carries_no_channels():
+    kernel = Kernel(_MappedScatter, {}, ((5, 4), (5, 3), (6, 1)))
+    found = outcome(kernel, ROWS, Plain(torch.zeros(6, 3)))
+    assert torch.equal(found.labels[0], LABELS.expand(5, 4))
+    assert not found.labels[1].any() and not found.labels[2].any()
+    assert found.ties == set() and found.pins == {}
+
+
+@pytest.mark.parametrize('function', [_DynamicScatter, _MappedScatter])
+def test_where_points_are_scattered_is_pinned(function):
+    kernel = Kernel(function, {}, ((5, 4), (5, 3)))
     assert set(outcome(kernel, ROWS, PLACES).pins) == {7, 8, 9}
 
 
@@ -62,6 +74,7 @@ def test_every_rule_has_a_case():
     }
     assert rules == {
         _DynamicScatter,
+        _MappedScatter,
         RoIAwarePool3dFunction,
         PointPillarsScatter,
     }

@@ -12,6 +12,7 @@ from torch import nn
 
 import chex_mm
 from chex_mm.engine import zoo
+from chex_mm.engine.deploy import build_model
 from chex_mm.engine.zoo import Verdict
 from chex_mm.engine.zoo_configs import architecture_key, architectures
 from chex_mm.engine.zoo_sources import from_config
@@ -66,6 +67,31 @@ def test_a_part_that_stops_learning_is_found(config, monkeypatch):
     verdict = judge('small', config, SIDE)
     text = 'the narrow neck.fpn_convs.0.conv.weight has no gradient'
     assert (verdict.status, verdict.reason) == ('different', text)
+
+
+def test_a_model_whose_train_returns_nothing(config, monkeypatch):
+    kind = type(build_model(config))
+    train = kind.train
+
+    def silent(model, mode=True):
+        train(model, mode)
+
+    monkeypatch.setattr(kind, 'train', silent)
+    assert judge('small', config, SIDE).status == 'exact'
+
+
+def test_a_model_that_does_not_train_itself_is_not_trained(
+    config, monkeypatch
+):
+    def broken(model, inputs, data_samples):
+        return {'loss': torch.zeros(())}  # has nothing to go back to
+
+    kind = type(build_model(config))
+    monkeypatch.setattr(kind, 'loss', broken)
+    verdict = judge('small', config, SIDE)
+    assert verdict.status == 'exact'
+    text = 'but its own training step fails: element 0 of tensors does not'
+    assert verdict.reason.startswith(text)
 
 
 def test_a_model_that_cannot_be_built_fails_with_its_own_words(config):

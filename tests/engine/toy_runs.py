@@ -192,6 +192,7 @@ def chex(**settings):
             type='CHEXHook',
             budget=dict(type='flops', keep=0.5),
             divisor=1,
+            report=False,  # takes longer than the run
         ),
         **settings,
     )

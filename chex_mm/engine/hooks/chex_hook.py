@@ -26,6 +26,7 @@ from ..tracing import trace_detector, training_batch
 from . import recipe, report
 from .checkpoint import check_shapes, graph_from_state, graph_state
 from .compute import TrainingCompute, flops_share
+from .history import History
 from .replicas import check_replicas, shared_graph, shared_plan
 from .resume import (
     RandomStates,
@@ -63,9 +64,11 @@ class CHEXHook(Hook):
         self.explorer: ChannelExplorer | None = None
         self.schedule: tuple[int, ...] = ()
         self.compute = TrainingCompute()
+        self._flops = 1.0  # share of the dense model's that the sub-model has
         self._averages: tuple[BaseAveragedModel, ...] = ()
         self._saved: dict | None = None  # of the checkpoint to resume
         self._random = RandomStates()
+        self._history: History | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Traces the model and makes, or resumes, the sub-model."""
@@ -90,6 +93,9 @@ class CHEXHook(Hook):
         check_replicas(self.explorer)
         self._adopt(runner)
         self._write_masks()
+        self._history = History(
+            runner.work_dir, self.explorer, self.schedule, runner.max_iters
+        )
         runner.logger.info(report.start_summary(self.explorer, self.schedule))
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -131,6 +137,14 @@ class CHEXHook(Hook):
         runner.logger.info(
             report.end_summary(self.explorer, self.compute.share)
         )
+
+    def after_run(self, runner: Runner) -> None:
+        """Writes the report of the whole run."""
+        if self.settings.report and self.explorer is not None:
+            # Here, because it draws, which few who import this need.
+            from ..run_report import report_at_end
+
+            report_at_end(runner)
 
     def before_val(self, runner: Runner) -> None:
         """Remembers the random states: validation must not change a run."""
@@ -247,10 +261,11 @@ class CHEXHook(Hook):
         for copy in self._copies:
             sub_model.adopt(copy)
         sub_model.adopt_optimizer(runner.optim_wrapper.optimizer)
-        self._rewrap(runner)
+        self._follow_sizes(runner)
 
-    def _rewrap(self, runner: Runner) -> None:
-        """Makes anew what holds on to sizes."""
+    def _follow_sizes(self, runner: Runner) -> None:
+        """Makes anew what follows from the sizes."""
+        self._flops = flops_share(self.explorer)
         if self.explorer.sub_model.execution.is_narrow:
             rewrap_model(runner)
             for average in self._averages:
@@ -273,11 +288,10 @@ class CHEXHook(Hook):
 
     def _count(self, runner: Runner) -> None:
         """Counts an iteration's compute and tells the log."""
-        share = flops_share(self.explorer)
         is_narrow = self.explorer.sub_model.execution.is_narrow
-        self.compute.add(share if is_narrow else 1.0)
+        self.compute.add(self._flops if is_narrow else 1.0)
         for name, value in (
-            ('sub_model_flops', share),
+            ('sub_model_flops', self._flops),
             ('compute_spent', self.compute.share),
         ):
             runner.message_hub.update_scalar(f'train/{name}', value)
@@ -289,11 +303,11 @@ class CHEXHook(Hook):
             plan, runner.optim_wrapper.optimizer, self._copies
         )
         check_replicas(self.explorer)
-        self._rewrap(runner)
+        self._follow_sizes(runner)
         self._write_masks()
-        report.report_step(
-            runner, self.explorer, plan, done, time.perf_counter() - start
-        )
+        seconds = time.perf_counter() - start
+        report.report_step(runner, self.explorer, plan, done, seconds)
+        self._history.add(runner.iter + 1, seconds)
 
     @property
     def _copies(self) -> tuple[nn.Module, ...]:

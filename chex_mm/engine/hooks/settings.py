@@ -29,6 +29,8 @@ class Settings(Schedule):
             scratch; None leaves them alone.
         seed: Decides every random draw; default: the runner's.
         strict: Refuse a model with operators that have no rule.
+        report: Whether the end of a run writes `report/report.html` into its
+            work directory, as `tools/report.py` does.
     """
 
     regrow: dict = field(default_factory=lambda: dict(initial=0.3))
@@ -41,6 +43,7 @@ class Settings(Schedule):
     norm_init: Union[float, None] = 0.5
     seed: Union[int, None] = None
     strict: bool = False
+    report: bool = True
 
     def __post_init__(self):
         for name in ('scope', 'exclude'):

@@ -1,4 +1,4 @@
-"""mmcv's point operators on the CPU, where mmcv has them for CUDA only."""
+"""mmcv's operators on points on the CPU; mmcv has them for CUDA only."""
 
 from . import (  # noqa: F401
     boxes,
@@ -8,6 +8,7 @@ from . import (  # noqa: F401
     region_pooling,
     sampling,
     score_assignment,
+    sparse_convolution,
     suppression,
     voxels,
 )

@@ -1,7 +1,8 @@
 """Kernels that mmcv has for CUDA only, behind mmcv's own functions.
 
-This is the one place where chex_mm changes mmcv, for tensors on the CPU only:
-a call with any other tensor runs mmcv's code as it was.
+This is the one place where chex_mm changes mmcv, and mmdet3d's copy of one of
+its functions, for tensors on the CPU only: a call with any other tensor runs
+the code as it was.
 """
 
 from __future__ import annotations

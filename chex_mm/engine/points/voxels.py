@@ -1,6 +1,11 @@
-"""Points of one voxel reduced to one feature vector, and back."""
+"""Points of one voxel reduced to one feature vector, and back.
+
+mmdet3d has a copy of mmcv's function, which also tells whose each point is.
+"""
 
 from __future__ import annotations
+
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -18,6 +23,13 @@ def scatter(ctx, feats, coors, reduce_type='max'):
 
     Voxels are sorted by coordinates; points with a negative one are in none.
     """
+    out, voxels, _ = _scatter(ctx, feats, coors, reduce_type)
+    ctx.mark_non_differentiable(voxels)
+    return out, voxels
+
+
+def _scatter(ctx, feats, coors, reduce_type):
+    """The same, and for each point the row of its voxel or -1."""
     if reduce_type not in REDUCTIONS:
         raise ValueError(
             f'dynamic_scatter reduces by {REDUCTIONS}, found {reduce_type!r}.'
@@ -37,8 +49,8 @@ def scatter(ctx, feats, coors, reduce_type='max'):
     if reduce_type == 'mean':
         out /= sizes[:, None].astype(out.dtype)
     ctx.owner, ctx.sizes, ctx.first = owner, sizes, first
-    ctx.mark_non_differentiable(voxels)
-    return torch.from_numpy(out).to(feats.dtype), voxels
+    rows = torch.from_numpy(owner.astype(np.int32))
+    return torch.from_numpy(out).to(feats.dtype), voxels, rows
 
 
 @cpu_kernel(_DynamicScatter, 'backward')
@@ -54,6 +66,26 @@ def scatter_backward(ctx, grad, grad_coors=None):
         inside = ctx.owner >= 0
         out[inside] = given[ctx.owner[inside]]
     return torch.from_numpy(out).to(ctx.dtype), None, None
+
+
+if find_spec('mmdet3d'):
+    from mmdet3d.models.data_preprocessors.voxelize import (
+        _DynamicScatter as _MappedScatter,
+    )
+
+    @cpu_kernel(_MappedScatter)
+    def mapped_scatter(ctx, feats, coors, reduce_type='max', return_map=False):
+        """As `scatter`; with a map also the row of each point, or -1."""
+        if not return_map:
+            return scatter(ctx, feats, coors, reduce_type)
+        out, voxels, rows = _scatter(ctx, feats, coors, reduce_type)
+        ctx.mark_non_differentiable(voxels, rows)
+        return out, voxels, rows
+
+    @cpu_kernel(_MappedScatter, 'backward')
+    def mapped_scatter_backward(ctx, grad, grad_coors=None, grad_map=None):
+        """As many gradients as `mapped_scatter` takes arguments."""
+        return *scatter_backward(ctx, grad), None
 
 
 def _voxels(coors):

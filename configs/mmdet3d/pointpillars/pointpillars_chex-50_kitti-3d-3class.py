@@ -10,3 +10,10 @@ _base_ = [
 
 # Decay would pull the scales that rank the channels towards zero.
 optim_wrapper = dict(paramwise_cfg=dict(norm_decay_mult=0))
+
+# mmdet3d's own sampler reads np.long, which numpy 1.24 to 1.26 lack.
+custom_imports = dict(
+    imports=['chex_mm.engine', 'chex_mm.engine.datasets.pasting']
+)
+train_dataloader = _base_.train_dataloader
+train_dataloader.dataset.dataset.pipeline[2].db_sampler.type = 'ObjectDatabase'
