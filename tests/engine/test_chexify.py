@@ -8,11 +8,11 @@ from mmengine.registry import init_default_scope
 
 from chex_mm import ChexError
 from chex_mm.engine.chexify import Adoption, chexify
-from chex_mm.engine.command_line import build_runner, load_config
+from chex_mm.engine.command_line import build_runner
 from chex_mm.engine.hooks.chex_hook import CHEXHook
 
-from . import small_detectors, small_detectors3d, voxel_detectors
 from .generated_runs import generated, short_run
+from .stock_detectors import CLOUDS, IMAGES, stock
 
 pytestmark = [
     pytest.mark.filterwarnings(f'ignore:{message}')
@@ -26,22 +26,6 @@ pytestmark = [
     )
 ]
 SIDE = 128
-TRAINING = ('frozen_stages', 'norm_eval', 'norm_cfg')
-IMAGES = ('retinanet', 'mask_rcnn', 'rtmdet', 'yolox', 'ssd', 'fcos')
-CLOUDS = {'votenet': small_detectors3d, 'pointpillars': voxel_detectors}
-
-
-def stock(name):
-    """A small detector that trains as in mmdet: frozen, pre-trained."""
-    if name in CLOUDS:
-        return CLOUDS[name].small_config(name)
-    path, changes = small_detectors.DETECTORS[name]
-    config = load_config(f'mmdet::{path}')
-    changes = deepcopy(changes)
-    for option in TRAINING:
-        changes['backbone'].pop(option, None)
-    config.merge_from_dict({'model': changes})
-    return config
 
 
 @pytest.fixture(
