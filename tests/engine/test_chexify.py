@@ -173,3 +173,37 @@ def test_group_norm_has_no_statistics_to_synchronise(retinanet, tmp_path):
     )
     assert 'sync_bn' not in done.text
     assert 'GFLOPs for an image of 128 x 128, ' in done.summary
+
+
+def test_scales_with_settings_of_their_own_keep_the_rest(retinanet, tmp_path):
+    base = deepcopy(retinanet[1])
+    keys = dict(backbone=dict(lr_mult=0.1, decay_mult=1.0))
+    base.optim_wrapper.paramwise_cfg = dict(custom_keys=keys)
+    path = tmp_path / 'base.py'
+    base.dump(path)
+    done = chexify(
+        str(path), base, tmp_path / 'chex.py', Adoption(keep=0.7, **SMALL)
+    )
+    assert done.warnings == ()
+    written = Config.fromfile(tmp_path / 'chex.py').optim_wrapper
+    found = written.paramwise_cfg.custom_keys
+    assert found.pop('backbone') == keys['backbone']
+    assert 'backbone.layer1.0.bn1' in found
+    assert all(v == dict(lr_mult=0.1, decay_mult=0) for v in found.values())
+
+
+def test_what_is_frozen_in_code_is_left_out(retinanet, tmp_path, monkeypatch):
+    from mmdet.models import FPN
+
+    trains = FPN.train
+
+    def freeze(self, mode=True):
+        self.lateral_convs[0].conv.requires_grad_(False)
+        return trains(self, mode)
+
+    monkeypatch.setattr(FPN, 'train', freeze)
+    out = tmp_path / 'chex.py'
+    chexify(*retinanet, out, Adoption(keep=0.8, **SMALL))
+    (hook,) = Config.fromfile(out).custom_hooks
+    assert hook.exclude == ['neck.lateral_convs.0.conv']
+    assert '# Frozen in the code of the model.' in out.read_text()
