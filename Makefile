@@ -13,7 +13,7 @@ READY_3D := .venv/installed-mmdet3d
 export MPLBACKEND ?= Agg
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help venv demo demo-3d test quick lint format
+.PHONY: help venv demo demo-3d test quick lint format docs
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo 'make test    all tests'
 	@echo 'make quick   the tests that take seconds'
 	@echo 'make lint    check style and format; make format repairs the latter'
+	@echo 'make docs    the documentation, into build/site'
 	@echo
 	@echo 'Variables: PYTHON=$(PYTHON)  WHEELS=$(WHEELS)'
 
@@ -52,3 +53,6 @@ lint: $(READY)
 
 format: $(READY)
 	$(BIN)/ruff format
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

@@ -1,77 +1,137 @@
-"""Seconds to find the channels of RetinaNet-R50, replay included.
+"""What it takes to find the channels of detectors, replays included.
 
-Beside them one plain forward pass, measured in the same run.
+Each architecture in a process of its own, beside one plain forward pass.
 """
 
 import argparse
+import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
-import mmdet
 import torch
-from mmdet.registry import MODELS
-from mmdet.utils import register_all_modules
-from mmengine.config import Config
 from mmengine.logging import MMLogger
+from mmengine.model import revert_sync_batchnorm
 
 import chex_mm
+from chex_mm.channels.watch import Watch
+from chex_mm.engine.command_line import load_config, use_scope
+from chex_mm.engine.deploy import build_model
 from chex_mm.engine.tracing import generated_batch, run_paths
 
-CONFIG = '.mim/configs/retinanet/retinanet_r50_fpn_1x_coco.py'
+CONFIGS = (
+    'retinanet/retinanet_r50_fpn_1x_coco.py',
+    'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
+    'ssd/ssd300_coco.py',
+    'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
+    'yolox/yolox_s_8xb8-300e_coco.py',
+    'rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
+    'hrnet/fcos_hrnetv2p-w18-gn-head_4xb4-1x_coco.py',
+    'detr/detr_r50_8xb2-150e_coco.py',
+    'swin/mask-rcnn_swin-t-p4-w7_fpn_1x_coco.py',
+)
+COLUMNS = (
+    ('operators', '10'),
+    ('pass', '8.2f'),
+    ('outputs', '9.2f'),
+    ('all', '8.2f'),
+    ('CPU', '8.2f'),
+    ('MB', '8.0f'),
+)
 
 
-def build_retinanet():
-    """A randomly initialised RetinaNet-R50; nothing is downloaded."""
-    register_all_modules()
+class Count(Watch):
+    """Counts operators."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.total += 1
+        return func(*args, **(kwargs or {}))
+
+
+def build(name):
+    """A detector with random weights; nothing is downloaded."""
     MMLogger.get_instance('benchmark', log_level='ERROR')
-    cfg = Config.fromfile(Path(mmdet.__file__).parent / CONFIG).model
-    cfg.backbone.init_cfg = None
-    return MODELS.build(cfg).eval()
+    config = load_config(f'mmdet::{name}')
+    use_scope(config)
+    return revert_sync_batchnorm(build_model(config))
 
 
 def fastest(repeats, function):
-    """The least wall seconds of several calls, and the last result."""
-    seconds = []
+    """The least wall and CPU seconds of several calls."""
+    walls, cpus = [], []
     for _ in range(repeats):
-        start = time.perf_counter()
-        result = function()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds), result
+        wall, cpu = time.perf_counter(), time.process_time()
+        function()
+        walls.append(time.perf_counter() - wall)
+        cpus.append(time.process_time() - cpu)
+    return min(walls), min(cpus)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--size', type=int, default=320)
-    parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--repeats', type=int, default=3)
-    arguments = parser.parse_args()
+def resident(field):
+    """Megabytes of this process: 'VmRSS' now, 'VmHWM' at most."""
+    text = Path('/proc/self/status').read_text()
+    return int(text.partition(f'{field}:')[2].split()[0]) / 1e3
+
+
+def measure(name, arguments):
+    """Everything that the table says of one architecture."""
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    model = build_retinanet()
-    side = arguments.size
-    image = torch.randn(1, 3, side, side)
+    model, side = build(name), arguments.size
     paths = run_paths(model, generated_batch(model, (3, side, side)))
+    count = Count()
 
     def forward():
         with torch.no_grad():
-            model.eval()(image)
-
-    def outputs():
-        return chex_mm.trace_channels(model.eval(), (image,))
+            paths.cost(model)
 
     def everything():
         return chex_mm.trace_channels(model, paths.cost, also=paths.also)
 
+    with count:
+        forward()
     plain, _ = fastest(arguments.repeats, forward)
-    rows = {'one plain forward pass': plain}
-    rows['trace: outputs'], graph = fastest(arguments.repeats, outputs)
-    name = f'trace: {", ".join(p.mode for p in (paths.cost, *paths.also))}'
-    rows[name], _ = fastest(arguments.repeats, everything)
-    size = f'{side} x {side}, {arguments.threads} threads'
-    print(f'RetinaNet-R50, {size}: {str(graph).splitlines()[0]}')
-    print(f'{"":34}{"seconds":>9}{"ratio":>8}')
-    for name, seconds in rows.items():
-        print(f'{name:34}{seconds:9.2f}{seconds / plain:8.1f}')
+    outputs, _ = fastest(
+        arguments.repeats, lambda: chex_mm.trace_channels(model, paths.cost)
+    )
+    before = resident('VmRSS')
+    Path('/proc/self/clear_refs').write_text('5')  # forget the peak
+    seconds, cpu = fastest(arguments.repeats, everything)
+    peak = resident('VmHWM') - before
+    return [count.total, plain, outputs, seconds, cpu, peak]
+
+
+def measure_apart(name, arguments):
+    """`measure` in a process of its own."""
+    command = [sys.executable, '-W', 'ignore', __file__, '--one', name]
+    for key in ('size', 'threads', 'repeats'):
+        command += [f'--{key}', str(getattr(arguments, key))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('configs', nargs='*', default=CONFIGS)
+    parser.add_argument('--size', type=int, default=320)
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--repeats', type=int, default=3)
+    parser.add_argument('--one', help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(measure(arguments.one, arguments)))
+        return
+    print(f'{arguments.size} x {arguments.size}, {arguments.threads} threads')
+    heads = (f'{head:>{form.partition(".")[0]}}' for head, form in COLUMNS)
+    print(f'{"":50}{"".join(heads)}')
+    for name in arguments.configs:
+        found = measure_apart(name, arguments)
+        cells = (f'{v:{form}}' for v, (_, form) in zip(found, COLUMNS))
+        print(f'{name:50}{"".join(cells)}', flush=True)
 
 
 if __name__ == '__main__':

@@ -12,7 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 import chex_mm
 from chex_mm.channels.graph import Role
 
-from .channels import toy_code, toy_operators  # noqa: F401  (fill the table)
+from .channels import (  # noqa: F401  (fill the table)
+    toy_code,
+    toy_operators,
+    toy_sharing,
+)
 from .channels.toy_networks import TOYS
 from .random_networks import networks
 

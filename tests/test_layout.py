@@ -1,6 +1,6 @@
 """The import law: which room may know which, read from the source.
 
-channels < explore, surgery < engine; the first three need torch only, so that
+channels < surgery < explore < engine; the first three need torch only, so that
 a plain PyTorch loop can use them.
 """
 
@@ -18,8 +18,8 @@ PACKAGE = ROOT / 'chex_mm'
 FOUNDATION = {'torch', 'numpy'} | sys.stdlib_module_names
 ABOVE = {
     'channels': {'explore', 'surgery', 'engine'},
-    'explore': {'surgery', 'engine'},
     'surgery': {'explore', 'engine'},
+    'explore': {'engine'},
     'engine': set(),
 }
 

@@ -15,14 +15,19 @@ from rich.table import Table
 from chex_mm.engine.analysis import Analysis, Options, analyse, group_cost
 from chex_mm.engine.command_line import (
     CommandError,
+    command_parser,
     load_config,
     run_command,
     use_scope,
 )
+from chex_mm.engine.pinned import pinned_work
+from chex_mm.engine.progress import Stages
+
+LEAST_SHARE = 0.001  # of the model's FLOPs, to be listed
 
 
 def parse_arguments() -> Namespace:
-    parser = ArgumentParser(description='Analyse the channels of a model.')
+    parser = command_parser('Analyse the channels of a model.')
     parser.add_argument(
         'config', help='a config file, or PACKAGE::PATH of an installed one'
     )
@@ -89,7 +94,8 @@ def run(arguments: Namespace) -> Analysis:
             shape=(arguments.shape[0], arguments.shape[-1]),
             divisor=arguments.divisor,
         )
-        return analyse(arguments.config, config, options)
+        with Stages(options.stages) as stages:
+            return analyse(arguments.config, config, options, stages.next)
     except ValueError as error:
         raise CommandError(str(error)) from error
 
@@ -100,7 +106,7 @@ def show(analysis: Analysis) -> None:
     if not console.is_terminal:
         console = Console(width=160)
     found = analysis.as_json()
-    for table in (_groups(analysis), _pinned(analysis)):
+    for table in (_groups(analysis), _pinned(analysis), _work(analysis)):
         if not console.is_terminal:
             table.box = None
         console.print(table)
@@ -112,6 +118,8 @@ def show(analysis: Analysis) -> None:
         )
     if analysis.graph.unknown_ops:
         console.print(analysis.graph.unknown_text(), markup=False)
+    if analysis.graph.unreached:
+        console.print(analysis.graph.unreached_text(), markup=False)
     if analysis.difference:
         console.print(f'masked and narrow: {analysis.difference}')
     console.print(f'{analysis.seconds:.1f} seconds')
@@ -141,6 +149,27 @@ def _pinned(analysis: Analysis) -> Table:
     table.add_column('channels', justify='right')
     for reason, channels in analysis.pinned.items():
         table.add_row(reason, str(channels))
+    return table
+
+
+def _work(analysis: Analysis) -> Table:
+    """What is worth a look: modules with at least a thousandth of all."""
+    total = analysis.graph.flops()
+    found = pinned_work(analysis.graph)
+    share = sum(work.flops for work in found) / max(total, 1)
+    table = Table(title=f'Pinned compute: {share:.1%} of the FLOPs')
+    table.add_column('module', min_width=30)  # room for the title
+    table.add_column('GFLOPs', justify='right')
+    table.add_column('of all', justify='right')
+    table.add_column('by')
+    for work in found:
+        if work.flops >= LEAST_SHARE * total:
+            table.add_row(
+                work.module or '(model)',
+                f'{work.flops / 1e9:.3f}',
+                f'{work.flops / total:.1%}',
+                '; '.join(work.reasons),
+            )
     return table
 
 

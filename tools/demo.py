@@ -7,17 +7,19 @@ stock test loop and reports both in the work directory.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+
+from chex_mm.engine.command_line import command_parser, run_command
 
 STAGES = (
     'write the data set',
@@ -100,7 +102,9 @@ class Progress:
 def command(*words: str) -> None:
     """Runs a tool as a user would, and shows the line."""
     print('$ python ' + ' '.join(words), flush=True)
-    subprocess.run([sys.executable, *words], check=True)
+    done = subprocess.run([sys.executable, *words], check=False)
+    if done.returncode:  # it has said why
+        raise SystemExit(done.returncode)
 
 
 def evaluated(config: str, checkpoint: Path, work_dir: Path):
@@ -197,8 +201,8 @@ def table(result: dict) -> Table:
     return rows
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_arguments() -> Namespace:
+    parser = command_parser(__doc__.partition('\n')[0])
     parser.add_argument(
         '--task',
         choices=[*DEMOS],
@@ -238,4 +242,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

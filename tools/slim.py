@@ -4,23 +4,25 @@ Writes a directory that evaluates with chex_mm (`tools/test.py
 DIR/slim_config.py DIR/slim.pth`) and without it (`standalone_config.py`).
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 
 from mmengine.config import DictAction
 
 from chex_mm.engine.command_line import (
+    command_parser,
     find_checkpoint,
     load_config,
     run_command,
     use_scope,
 )
-from chex_mm.engine.deploy import IMAGES, slim_checkpoint
+from chex_mm.engine.deploy import IMAGES, SLIM_STAGES, slim_checkpoint
+from chex_mm.engine.progress import Stages
 from chex_mm.engine.slim_directory import check_target, write_directory
 
 
 def parse_arguments() -> Namespace:
-    parser = ArgumentParser(description='Make a trained model narrow.')
+    parser = command_parser('Make a trained model narrow.')
     parser.add_argument('config', help='the config of the training run')
     parser.add_argument('checkpoint', help='a file or an address')
     parser.add_argument(
@@ -54,10 +56,14 @@ def main() -> None:
     use_scope(config)
     check_target(arguments.out, arguments.overwrite)
     checkpoint = find_checkpoint(arguments.checkpoint)
-    slimmed = slim_checkpoint(config, checkpoint, arguments.images)
-    report = write_directory(
-        arguments.out, config, slimmed, arguments.overwrite
-    )
+    with Stages(SLIM_STAGES + 1) as stages:
+        slimmed = slim_checkpoint(
+            config, checkpoint, arguments.images, stages.next
+        )
+        stages.next(f'write {arguments.out}')
+        report = write_directory(
+            arguments.out, config, slimmed, arguments.overwrite
+        )
     print(summary(arguments.out, report))
 
 

@@ -3,7 +3,7 @@
 The command line is OpenMMLab's.
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 
 from mmengine.config import Config
 
@@ -12,6 +12,7 @@ from chex_mm.engine.command_line import (
     add_run_arguments,
     build_runner,
     check_weights,
+    command_parser,
     find_checkpoint,
     prepare_config,
     run_command,
@@ -19,7 +20,7 @@ from chex_mm.engine.command_line import (
 
 
 def parse_arguments() -> Namespace:
-    parser = ArgumentParser(description='Evaluate a checkpoint.')
+    parser = command_parser('Evaluate a checkpoint.')
     add_run_arguments(parser)
     parser.add_argument('checkpoint', help='a file or an address')
     parser.add_argument('--out', help='write the predictions to this .pkl')

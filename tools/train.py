@@ -3,7 +3,7 @@
 The command line is OpenMMLab's.
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 
 from mmengine.config import Config
 
@@ -11,14 +11,16 @@ from chex_mm.engine.command_line import (
     CommandError,
     add_run_arguments,
     build_runner,
+    command_parser,
     find_checkpoint,
     prepare_config,
     run_command,
 )
+from chex_mm.engine.whole_files import latest_checkpoint
 
 
 def parse_arguments() -> Namespace:
-    parser = ArgumentParser(description='Train a model.')
+    parser = command_parser('Train a model.')
     add_run_arguments(parser)
     parser.add_argument(
         '--amp', action='store_true', help='train in mixed precision'
@@ -62,7 +64,7 @@ def main() -> None:
     if arguments.resume:
         config.resume = True
         config.load_from = (
-            None
+            latest_checkpoint(config.work_dir)
             if arguments.resume == 'auto'
             else find_checkpoint(arguments.resume)
         )

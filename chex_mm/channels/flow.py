@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -22,6 +21,7 @@ from chex_mm.channels.call import Call, bind, default_kind, is_composite
 from chex_mm.channels.facts import Facts, LabelledWork, Take, Tie
 from chex_mm.channels.graph import Role, UnknownOp
 from chex_mm.channels.labels import (
+    encounter,
     is_constant,
     meets,
     representatives,
@@ -29,6 +29,7 @@ from chex_mm.channels.labels import (
     with_repeats,
     without_repeats,
 )
+from chex_mm.channels.watch import Watch, tensors_among
 
 aten = torch.ops.aten
 COSTLY = {
@@ -54,7 +55,7 @@ class Axes:
     vectors: tuple[Tensor | None, ...]
 
 
-class Flow(TorchDispatchMode):
+class Flow(Watch):
     """Runs a model and writes down the facts about its channels.
 
     Args:
@@ -95,9 +96,7 @@ class Flow(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs, packet = kwargs or {}, func.overloadpacket
-        inputs = tuple(
-            a for a in tree_flatten((args, kwargs))[0] if isinstance(a, Tensor)
-        )
+        inputs = tensors_among(*args, *kwargs.values())
         if self._is_paused or not (
             any(map(self.has_channels, inputs))
             # Costs as much where nothing may be cut.
@@ -326,16 +325,20 @@ class Flow(TorchDispatchMode):
         Where one side has no channel at full size the other is pinned; a
         single channel broadcast over several is pinned itself.
         """
-        for one, other in ((a, b), (b, a)):
-            fixed = unlabelled_at_full_size(one, other)
-            if len(fixed):
-                self.pin(
-                    fixed, f'it meets something of fixed size at {self.place}'
-                )
-        single = representatives(a, b)
+        single: list[Tensor] = []
+        if a.shape == b.shape:
+            pairs, fixed = encounter(a, b)
+        else:
+            pairs, single = meets(a, b), representatives(a, b)
+            fixed = torch.cat(
+                (unlabelled_at_full_size(a, b), unlabelled_at_full_size(b, a))
+            )
+        if len(fixed):
+            self.pin(
+                fixed, f'it meets something of fixed size at {self.place}'
+            )
         for label in single:
             self.pin(label, f'it is broadcast over channels at {self.place}')
-        pairs = meets(a, b)
         if len(pairs) and not single:
             self.facts.ties.append(Tie(pairs, self.place))
 

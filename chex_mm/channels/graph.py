@@ -198,6 +198,15 @@ class ChannelGraph:
         """The groups whose channels may be cut."""
         return {n: g for n, g in self.groups.items() if g.pinned is None}
 
+    @property
+    def unreached(self) -> list[str]:
+        """Parameters that no traced pass has used, so that they stay.
+
+        A pass that uses them may need what is cut: trace it as well.
+        """
+        reached = {tensor for tensor, _ in self.extents}
+        return sorted(self.parameters - reached)
+
     def counts(self, keep: Mapping[str, Tensor] | None = None):
         """Active channels per group under the masks `keep`."""
         keep = keep or {}
@@ -280,6 +289,8 @@ class ChannelGraph:
         lines += [str(group) for group in self.groups.values()]
         if self.unknown_ops:
             lines.append(self.unknown_text())
+        if self.unreached:
+            lines.append(self.unreached_text())
         return '\n'.join(lines)
 
     def unknown_text(self) -> str:
@@ -292,4 +303,13 @@ class ChannelGraph:
                 'Declare one with @rule(torch.ops.aten.foo), '
                 'see docs/rules.md',
             ]
+        )
+
+    def unreached_text(self) -> str:
+        """The parameters that no pass used, and how to reach them."""
+        return (
+            f'{len(self.unreached)} parameters are in none of the traced '
+            f'passes and stay as they are: {", ".join(self.unreached)}. If a '
+            'pass uses them, trace it as well: trace_channels(model, inputs, '
+            'also=[run])'
         )

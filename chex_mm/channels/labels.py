@@ -87,6 +87,20 @@ def meets(a: Tensor, b: Tensor) -> Tensor:
     return torch.stack((a, b), dim=1)
 
 
+def encounter(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """What `meets` and `unlabelled_at_full_size` say of equal shapes.
+
+    Returns:
+        Pairs of different channels, and labels that meet no channel.
+    """
+    a, b = aligned(a, b)
+    a, b = torch.broadcast_tensors(a, b)
+    differ = a != b
+    a, b = a[differ], b[differ]
+    is_free = (a != 0) & (b != 0)
+    return meets(a[is_free], b[is_free]), torch.maximum(a, b)[~is_free]
+
+
 def representatives(a: Tensor, b: Tensor) -> list[Tensor]:
     """Single channels that are broadcast over a dimension of channels.
 

@@ -7,8 +7,10 @@ run needs.
 from importlib.util import find_spec
 
 from .safe_load import allow_mmengine_types
+from .whole_files import write_whole_files
 
 allow_mmengine_types()
+write_whole_files()
 
 from .hooks.chex_hook import CHEXHook  # noqa: E402
 from .models.masked_backbone import masked_backbone  # noqa: E402

@@ -10,7 +10,7 @@ import copy
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from mmengine.config import Config
@@ -23,6 +23,8 @@ from ..errors import ChexError
 from ..explore import Budget, uniform_counts
 from ..surgery import Difference, compare, mask_channels, slim
 from .deploy import build_model, plain_run
+from .pinned import pinned_work
+from .progress import Told, silent
 from .regions import SharedRegions
 from .tracing import generated_batch, run_paths, trace_detector
 
@@ -47,6 +49,11 @@ class Options:
     strict: bool = False
     shape: tuple[int, int] = (320, 320)
     divisor: int = 8
+
+    @property
+    def stages(self) -> int:
+        """How often `told` is called."""
+        return 3 if self.verify else 2
 
     def __post_init__(self):
         if self.divisor < 1:
@@ -86,7 +93,8 @@ class Analysis:
     def as_json(self) -> dict:
         """The contract of `tools/analyze.py --json`.
 
-        `groups` and `channels` count what may be cut, `pinned` the rest.
+        `groups` and `channels` count what may be cut, `pinned` the rest;
+        `pinned_work` says, per module, which multiply-adds must stay.
         """
         graph, found = self.graph, self.difference
         return {
@@ -94,6 +102,7 @@ class Analysis:
             'groups': len(graph.free),
             'channels': sum(group.size for group in graph.free.values()),
             'pinned': self.pinned,
+            'pinned_work': [asdict(work) for work in pinned_work(graph)],
             'unknown_ops': [str(op) for op in graph.unknown_ops],
             'flops': {
                 'dense': graph.flops(),
@@ -109,8 +118,16 @@ class Analysis:
         }
 
 
-def analyse(name: str, config: Config, options: Options) -> Analysis:
+def analyse(
+    name: str, config: Config, options: Options, told: Told = silent
+) -> Analysis:
     """Traces the model of a config and cuts it evenly.
+
+    Args:
+        name: Of the config.
+        config: What it holds.
+        options: What to find out.
+        told: Is told what begins, `options.stages` times.
 
     Raises:
         ChexError: It cannot be traced; `strict` and operators have no rule.
@@ -122,9 +139,11 @@ def analyse(name: str, config: Config, options: Options) -> Analysis:
             f'{config.get("default_scope")!r}), so no batch can be generated '
             'for it. Use chex_mm.engine.tracing.trace_detector(model, batch).'
         )
+    told('build the model')
     model = revert_sync_batchnorm(build_model(config))
     draw_vectors(model)
     batch = generated_batch(model, (3, *options.shape), config)
+    told('trace its channels')
     start = time.perf_counter()
     graph = trace_detector(model, batch, options.strict)
     counts = uniform_counts(
@@ -132,6 +151,7 @@ def analyse(name: str, config: Config, options: Options) -> Analysis:
     )
     difference = None
     if options.verify:
+        told('cut a copy at random and compare')
         difference = random_difference(model, graph, batch, counts)
     seconds = time.perf_counter() - start
     return Analysis(name, graph, counts, difference, seconds)

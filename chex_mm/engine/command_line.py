@@ -6,6 +6,7 @@ A mistake of the person who typed the command is a `CommandError`, which
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from argparse import ArgumentParser, Namespace
@@ -17,6 +18,7 @@ from pickle import UnpicklingError
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.logging import MMLogger, print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import CheckpointLoader, Runner
@@ -32,27 +34,61 @@ class CommandError(ValueError):
     """A wrong argument on the command line."""
 
 
+def command_parser(description: str) -> ArgumentParser:
+    """A parser with what every tool takes."""
+    parser = ArgumentParser(description=description)
+    parser.add_argument(
+        '--debug',
+        action='store_true',
+        help='show the whole traceback of an error',
+    )
+    return parser
+
+
 def run_command(main: Callable[[], None]) -> None:
-    """Runs `main`; what is wrong goes to stderr in one line, status 2."""
+    """Runs `main`; what is wrong goes to stderr in one line, status 2.
+
+    With `--debug` it goes there as Python puts it. So does what is a fault
+    of this package or of another, not of who typed the command.
+    """
     try:
         main()
-    except (CommandError, ChexError) as error:
-        sys.stderr.write(f'error: {error}\n')
+    except Exception as error:
+        said = _said_of(error)
+        if said is None or '--debug' in sys.argv:
+            raise
+        sys.stderr.write(f'error: {said}\n')
         raise SystemExit(2) from None
-    except FileNotFoundError as error:
-        sys.stderr.write(
-            f'error: there is no file {error.filename or error}. If it is '
+
+
+def _said_of(error: Exception) -> str | None:
+    """What to tell the person who typed the command, if it concerns them."""
+    if isinstance(error, (CommandError, ChexError)):
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return (
+            f'there is no file {error.filename or error}. If it is '
             'part of a data set, see data_root, ann_file and data_prefix of '
             'the config; the head of its data set file says where it comes '
-            'from.\n'
+            'from.'
         )
-        raise SystemExit(2) from None
-    except (UnpicklingError, EOFError) as error:
-        sys.stderr.write(
-            f'error: a pickled file cannot be read: {error}. If it describes '
-            'a data set, see ann_file in the config, and write it anew.\n'
+    if isinstance(error, (UnpicklingError, EOFError)):
+        return (
+            f'a pickled file cannot be read: {error}. If it describes a data '
+            'set, see ann_file in the config, and write it anew.'
         )
-        raise SystemExit(2) from None
+    if isinstance(error, ValueError) and _is_ours(error):
+        return str(error)
+    return None
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether code of this package raised it."""
+    place = error.__traceback__
+    while place.tb_next is not None:
+        place = place.tb_next
+    name = place.tb_frame.f_globals.get('__name__', '')
+    return name.partition('.')[0] == 'chex_mm'
 
 
 def add_run_arguments(parser: ArgumentParser) -> None:
@@ -138,6 +174,11 @@ def how_to_install(package: str) -> str:
     return f"Install it: pip install '{PACKAGES.get(package, package)}'"
 
 
+def quiet() -> None:
+    """Keeps what libraries tell about building a model off the screen."""
+    MMLogger.get_current_instance().setLevel('WARNING')
+
+
 def use_scope(config: Config) -> None:
     """Makes the registries build from the package the config is written for.
 
@@ -186,6 +227,14 @@ def build_runner(config: Config) -> Runner:
 def _start_processes_on_cpu(config: Config) -> None:
     """Does what mmengine's launcher cannot do without a CUDA device."""
     torch.distributed.init_process_group('gloo')
+    if config.get('sync_bn'):
+        print_log(
+            'sync_bn is left out: torch synchronises statistics on GPUs only, '
+            'so each process has its own.',
+            logger='current',
+            level=logging.WARNING,
+        )
+        config.sync_bn = None
     config.setdefault(
         'model_wrapper_cfg',
         dict(

@@ -27,12 +27,14 @@ from .explored_checkpoint import (
 )
 from .hooks.checkpoint import graph_from_state
 from .models.slim_model import plain_architecture
+from .progress import Told, silent
 from .tracing import Path, run_paths
 
 MODES = ('tensor', 'predict')
 # Rounding stays far below, a wrong cut is far above.
 MOST_APART, MOST_APART_AT_DECISIONS = 1e-4, 1e-3
 IMAGES = 2
+SLIM_STAGES = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +61,10 @@ class Slimmed:
 
 
 def slim_checkpoint(
-    config: Config, checkpoint: str, images: int = IMAGES
+    config: Config,
+    checkpoint: str,
+    images: int = IMAGES,
+    told: Told = silent,
 ) -> Slimmed:
     """The narrow model of a checkpoint that a run with CHEXHook wrote.
 
@@ -70,11 +75,13 @@ def slim_checkpoint(
         config: The config of that run.
         checkpoint: File or address.
         images: So many test images the outputs are compared on.
+        told: Is told what begins, `SLIM_STAGES` times.
 
     Raises:
         ChexError: Checkpoint, config and data do not fit together, or the
             outputs differ.
     """
+    told('read the checkpoint')
     loaded = read_checkpoint(checkpoint)
     state = loaded['chex']
     masked = build_model(config)
@@ -83,7 +90,9 @@ def slim_checkpoint(
     # Not traced again: which couplings show may depend on the weights.
     graph = graph_from_state(state['graph'])
     check_inactive(masked, graph, keep)
+    told('cut')
     narrow = slim(masked, graph, keep)
+    told(f'compare masked and narrow on {images} test samples')
     samples = _test_samples(config, images)
     return Slimmed(
         masked=masked,
@@ -97,11 +106,21 @@ def slim_checkpoint(
 
 
 def build_model(config: Config) -> nn.Module:
-    """The dense model of a config, in eval mode, nothing downloaded."""
+    """The dense model of a config, in eval mode, nothing downloaded.
+
+    Raises:
+        ChexError: The config describes no model that can be built.
+    """
     architecture = plain_architecture(config.model)
     if 'data_preprocessor' in config:
         architecture.setdefault('data_preprocessor', config.data_preprocessor)
-    model = MODELS.build(architecture)
+    try:
+        model = MODELS.build(architecture)
+    except Exception as error:  # any of a model's own
+        raise ChexError(
+            'The model of the config cannot be built: '
+            f'{type(error).__name__}: {error}'
+        ) from error
     model.eval()  # mmdet3d's ImVoteNet returns nothing here
     return model
 

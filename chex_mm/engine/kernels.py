@@ -6,7 +6,9 @@ how their attributes follow a cut.
 
 from __future__ import annotations
 
+from mmcv.ops.carafe import CARAFEFunction, CARAFENaiveFunction
 from mmcv.ops.deform_conv import DeformConv2d, DeformConv2dFunction
+from mmcv.ops.masked_conv import MaskedConv2dFunction
 from mmcv.ops.modulated_deform_conv import (
     ModulatedDeformConv2d,
     ModulatedDeformConv2dFunction,
@@ -50,3 +52,25 @@ def deformable_convolution(flow, call):
     bias = call['bias'] if call['bias'] is not False else None
     operands = Operands(call['input'], call['weight'], bias, call['groups'])
     return convolution(flow, call, operands)
+
+
+@rule(CARAFEFunction, CARAFENaiveFunction)
+def reassemble(flow, call):
+    """Upsamples each channel by kernels that are data.
+
+    Every group of channels has kernels of its own: the same slot of every
+    group is one channel, so that the groups stay equal.
+    """
+    if flow.has_channels(call['masks']):
+        flow.pin(flow.labels(call['masks']), f'{call.place} weighs by them')
+    vector = flow.vector(call['features'], 1)
+    slots = vector.view(call['group_size'], -1)
+    flow.tie(slots[:1].expand_as(slots), slots)
+    return spread(vector, call.out.shape, 1)
+
+
+@rule(MaskedConv2dFunction)
+def masked_convolution(flow, call):
+    """A convolution that is computed where a mask says."""
+    names = 'features', 'weight', 'bias'
+    return convolution(flow, call, Operands(*(call[n] for n in names)))

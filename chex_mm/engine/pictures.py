@@ -93,11 +93,12 @@ def draw_detections(runner: Runner, out: Path, count: int = 6) -> None:
     panels = np.ravel(figure.subplots(rows, columns))
     for axis, index in zip(panels, range(len(dataset))):
         axis.axis('off')
-        axis.imshow(_annotated(visualizer, runner.model, dataset[index]))
+        axis.imshow(annotated(visualizer, runner.model, dataset[index]))
     _save(figure, out)
 
 
-def _annotated(visualizer, model, sample) -> np.ndarray:
+def annotated(visualizer, model, sample, least: float = 0.5) -> np.ndarray:
+    """The image of a sample with what `model` detects above a score."""
     batch = dict(
         inputs=[sample['inputs']], data_samples=[sample['data_samples']]
     )
@@ -105,7 +106,7 @@ def _annotated(visualizer, model, sample) -> np.ndarray:
     image = sample['inputs'].permute(1, 2, 0).numpy()[..., ::-1]  # to RGB
     image = cv2.resize(np.ascontiguousarray(image), detected.ori_shape[::-1])
     visualizer.add_datasample(
-        'detections', image, detected, draw_gt=False, pred_score_thr=0.5
+        'detections', image, detected, draw_gt=False, pred_score_thr=least
     )
     return visualizer.get_image()
 
@@ -135,7 +136,7 @@ def draw_rooms(
         tilted = figure.add_subplot(2, count, 1 + column, projection='3d')
         _draw_tilted(tilted, points, boxes)
         above = figure.add_subplot(2, count, 1 + count + column)
-        _draw_above(above, points, boxes, names)
+        draw_above(above, points, boxes, names)
         true = found.eval_ann_info['gt_bboxes_3d'].corners.numpy()
         _draw_edges(above, true[:, :, :2], FLOOR_EDGES, '0.2', ls=':')
     figure.suptitle(f'Boxes above a score of {least}; dotted: the true ones')
@@ -152,7 +153,8 @@ def _draw_tilted(axes, points, boxes) -> None:
     axes.axis('off')
 
 
-def _draw_above(axes, points, boxes, names) -> None:
+def draw_above(axes, points, boxes, names) -> None:
+    """A cloud from above, (points, 3 or more), and the boxes found in it."""
     # The highest points last: they hide what is below them.
     points = points[points[:, 2].argsort()]
     axes.scatter(*points[:, :2].T, c=points[:, 2], s=0.6, cmap='viridis')

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Union
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import print_log
+from mmengine.logging import MessageHub, print_log
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import Runner
 from torch import Tensor, nn
@@ -29,6 +30,7 @@ from .randomness import fixed_random_state
 
 Batch = Any  # what a data loader's collate function returns
 SAMPLES = 2  # a batch norm in training needs more than one
+PROGRESS = 'iter', 'epoch'  # in mmengine's message hub while it trains
 # What mmdet3d's heads return for later stages, under `mode='tensor'`.
 HANDED_ON = (
     'seed_features',
@@ -97,7 +99,7 @@ def _generated_images(model: nn.Module, shape, classes: int) -> Batch:
         batch = demo_mm_inputs(
             batch_size=SAMPLES,
             image_shapes=[shape] * SAMPLES,
-            with_mask=_reads(model, 'pad_mask', 'with_mask'),
+            with_mask=True,
             with_semantic=_reads(model, 'pad_seg', 'with_semantic'),
         )
     for sample in batch['data_samples']:
@@ -116,9 +118,10 @@ class Path:
         """What the model's forward returns in this mode."""
         model.train(self.mode == 'loss')
         data = copy.deepcopy(self.data)
-        if isinstance(data, dict):
-            return _results(model(**data, mode=self.mode))
-        return _results(model(*data, mode=self.mode))
+        with _progress():
+            if isinstance(data, dict):
+                return _results(model(**data, mode=self.mode))
+            return _results(model(*data, mode=self.mode))
 
 
 @dataclass(frozen=True)
@@ -234,6 +237,20 @@ def _preprocessed(model: nn.Module, batch: Batch, mode: str) -> Batch:
             if type(augment).__name__ != 'BatchSyncRandomResize'
         )
     return preprocess(batch, mode == 'loss')
+
+
+@contextmanager
+def _progress() -> Iterator[None]:
+    """Heads that ask how far training is are told: at its start."""
+    hub = MessageHub.get_current_instance()
+    unknown = [key for key in PROGRESS if hub.get_info(key) is None]
+    for key in unknown:
+        hub.update_info(key, 0)
+    try:
+        yield
+    finally:
+        for key in unknown:
+            del hub.runtime_info[key]
 
 
 def _first_sample(batch: Batch) -> Batch:

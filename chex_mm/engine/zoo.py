@@ -1,4 +1,4 @@
-"""One architecture of a model zoo, from its config to a verdict.
+"""One architecture of a model zoo, from its parts to a verdict.
 
 Everything a user would do with it is done on generated data: trace, cut to
 half of the FLOPs, compare, train a step, save, load and compare again.
@@ -12,38 +12,51 @@ import json
 import math
 import resource
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
-from mmengine.config import Config
-from mmengine.model import revert_sync_batchnorm
-from torch import nn
+from torch import Tensor, nn
+
+import chex_mm
 
 from ..channels.graph import ChannelGraph
 from ..explore import Budget, uniform_counts
-from ..explore.weights import channel_norms, find_tensors
+from ..explore.weights import channel_norms, find_tensors, touched_shapes
 from ..surgery import Difference, compare, describe, mask_channels, slim
-from .analysis import draw_vectors, random_keep, settle_norms
-from .deploy import build_model, plain_run
-from .models.slim_model import plain_architecture, slim_model
+from .analysis import random_keep, settle_norms
+from .deploy import plain_run
+from .pinned import pinned_by_reason
 from .randomness import fixed_random_state
 from .regions import SharedRegions
-from .tracing import Paths, generated_batch, run_paths, trace_detector
+from .tracing import Paths
 
 KEEP = 0.5
 MOST_APART = 1e-4  # of the largest output, in float32
-# What does not change the architecture; see `architecture_key`.
-NOT_ARCHITECTURE = {
-    'init_cfg',
-    'pretrained',
-    'train_cfg',
-    'test_cfg',
-    'data_preprocessor',
-    'num_classes',
-}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An architecture that can be run.
+
+    Attributes:
+        model: Without pre-trained weights, its norm layers not settled.
+        paths: Ways through it, on data that it takes.
+        loss: The loss of one training step; None if it has none.
+        rebuild: The narrow model, with weights of its own, from the channels
+            of a slim spec.
+        side: Pixels of an image's side.
+    """
+
+    model: nn.Module
+    paths: Paths
+    loss: Callable[[nn.Module], Tensor] | None
+    rebuild: Callable[[dict], nn.Module]
+    side: int
+
+
+class NotRunnable(Exception):
+    """This machine lacks what the architecture needs; says what."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +64,9 @@ class Verdict:
     """What was found out about one architecture.
 
     Attributes:
-        name: `PACKAGE::PATH` of its config.
+        name: Path of its config, or what its package calls it.
         status: 'exact', 'refused' (it runs, but nothing may be cut),
-            'different' or 'fails'.
+            'different', 'fails' or 'not runnable' (on this machine).
         reason: Why, where it is not exact, or what could not be tried.
         groups: Channel groups that may be cut.
         prunable: Share of the multiply-adds in layers of which rows or
@@ -62,8 +75,9 @@ class Verdict:
         pinned: Reason to the share of the multiply-adds it keeps.
         unknown: Operators without a rule that channels entered.
         differences: Relative difference of the outputs, by what was done.
-        trace_seconds: Time of the trace, replay included.
-        seconds: Time of everything.
+        side: Pixels of an image's side.
+        trace_seconds: CPU time of the trace, replay included.
+        seconds: CPU time of everything.
         peak_memory: Of the process, in GB.
     """
 
@@ -76,76 +90,26 @@ class Verdict:
     pinned: dict[str, float] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
     differences: dict[str, float] = field(default_factory=dict)
+    side: int = 0
     trace_seconds: float = 0.0
     seconds: float = 0.0
     peak_memory: float = 0.0
 
 
-def architectures(
-    root: Path, only: Sequence[str] = (), one_per_folder: bool = False
-) -> Iterator[str]:
-    """Paths of a package's configs, one per architecture.
-
-    Of configs with the same model, schedule and data apart, the first in
-    alphabetical order stands for all.
-
-    Args:
-        root: The package's config folder.
-        only: Leaves out paths that contain none of these.
-        one_per_folder: Only the first architecture of each folder.
-    """
-    seen, folders = set(), set()
-    for path in sorted(root.glob('[!_]*/**/*.py')):
-        name = path.relative_to(root).as_posix()
-        if only and not any(text in name for text in only):
-            continue
-        if one_per_folder and path.parent in folders:
-            continue
-        key = _key_of(path)
-        if key is not None and key not in seen:
-            seen.add(key)
-            folders.add(path.parent)
-            yield name
-
-
-def _key_of(path: Path) -> str | None:
-    try:
-        config = Config.fromfile(path, import_custom_modules=False)
-    except Exception:
-        return None  # a part of others, or it needs what is not installed
-    return architecture_key(config.model) if 'model' in config else None
-
-
-def architecture_key(model: dict) -> str:
-    """The same for models that differ in weights or training only."""
-
-    def strip(value):
-        if isinstance(value, Mapping):
-            return {
-                key: strip(part)
-                for key, part in value.items()
-                if key not in NOT_ARCHITECTURE
-            }
-        if isinstance(value, (list, tuple)):
-            return [strip(part) for part in value]
-        return value if isinstance(value, (int, float, str)) else str(value)
-
-    return json.dumps(strip(model), sort_keys=True)
-
-
-def judge(name: str, config: Config, image: tuple[int, int]) -> Verdict:
+def judge(name: str, make: Callable[[], Candidate]) -> Verdict:
     """Puts one architecture through everything.
 
     Args:
         name: How the verdict calls it.
-        config: Complete; its `default_scope` must be in use.
-        image: Height and width of generated images.
+        make: Builds it.
     """
-    begin = time.perf_counter()
+    begin = time.process_time()
     found: dict = {}
     try:
         with fixed_random_state():
-            status, reason = _examine(config, image, found)
+            status, reason = _examine(make(), found)
+    except NotRunnable as error:
+        status, reason = 'not runnable', str(error)
     except Exception as error:
         status, reason = 'fails', f'{type(error).__name__}: {error}'
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
@@ -153,26 +117,24 @@ def judge(name: str, config: Config, image: tuple[int, int]) -> Verdict:
         name=name,
         status=status,
         reason=' '.join(reason.split())[:300],
-        seconds=round(time.perf_counter() - begin, 1),
+        seconds=round(time.process_time() - begin, 1),
         peak_memory=round(peak, 2),
         **found,
     )
 
 
-def _examine(config: Config, image, found: dict) -> tuple[str, str]:
+def _examine(candidate: Candidate, found: dict) -> tuple[str, str]:
     """Fills `found`; returns status and reason."""
-    model = revert_sync_batchnorm(build_model(config))
-    draw_vectors(model)
-    batch = generated_batch(model, (3, *image), config)
-    begin = time.perf_counter()
-    graph = trace_detector(model, batch)
-    found['trace_seconds'] = round(time.perf_counter() - begin, 2)
+    model, paths = candidate.model, candidate.paths
+    found['side'] = candidate.side
+    begin = time.process_time()
+    graph = chex_mm.trace_channels(model, paths.cost, also=paths.also)
+    found['trace_seconds'] = round(time.process_time() - begin, 2)
     found.update(describe_graph(graph))
     if not graph.free:
         return 'refused', 'every channel is pinned'
     counts = _allocation(graph)
     found['reached'] = round(graph.flops(counts) / graph.flops(), 3)
-    paths = run_paths(copy.deepcopy(model), batch)
     settle_norms(model, paths.cost, torch.Generator().manual_seed(0))
     apart = found['differences'] = {}
     for how in ('random', 'norms'):
@@ -181,33 +143,27 @@ def _examine(config: Config, image, found: dict) -> tuple[str, str]:
         masked = copy.deepcopy(model)
         mask_channels(masked, graph, keep)
         apart[how] = _difference(masked, narrow, paths)
-    reloaded = _reload(config, model, narrow)
+    reloaded = _reload(candidate, narrow)
     apart['reloaded'] = _difference(narrow, reloaded, paths)
     if not max(apart.values()) <= MOST_APART:
         return 'different', f'the outputs differ: {apart}'
-    return _judge_training(model, narrow, paths)
+    return _judge_training(candidate, narrow)
 
 
 def describe_graph(graph: ChannelGraph) -> dict:
     """The part of a verdict that follows from the graph alone."""
     total = graph.flops() or 1
     free, counts = set(graph.free), graph.counts()
-    prunable, pinned = 0, Counter()
-    for work in graph.work:
-        groups = [*work.rows.per_channel, *work.columns.per_channel]
-        if free & set(groups):
-            prunable += work.flops(counts)
-            continue
-        reasons = {graph.groups[g].pinned for g in groups if g in graph.groups}
-        text = sorted(reasons)[0] if reasons else 'no channels meet there'
-        pinned[text] += work.flops(counts)
+    prunable = sum(
+        work.flops(counts)
+        for work in graph.work
+        if free & {*work.rows.per_channel, *work.columns.per_channel}
+    )
+    reasons = list(pinned_by_reason(graph).items())[:3]
     return {
         'groups': len(free),
         'prunable': round(prunable / total, 4),
-        'pinned': {
-            reason: round(cost / total, 4)
-            for reason, cost in pinned.most_common(3)
-        },
+        'pinned': {why: round(cost / total, 4) for why, cost in reasons},
         'unknown': [str(op) for op in graph.unknown_ops],
     }
 
@@ -224,7 +180,7 @@ def choose(model: nn.Module, graph: ChannelGraph, counts, how: str) -> dict:
     """Masks that keep random channels, or those of the largest rows."""
     if how == 'random':
         return random_keep(graph, counts, torch.Generator().manual_seed(1))
-    tensors, keep = find_tensors(model, graph, counts), {}
+    tensors, keep = find_tensors(model, touched_shapes(graph, counts)), {}
     for name, count in counts.items():
         norms = channel_norms(tensors, graph.groups[name])
         keep[name] = torch.zeros(len(norms), dtype=torch.bool)
@@ -240,30 +196,29 @@ def _difference(one: nn.Module, other: nn.Module, paths: Paths) -> float:
     return min(found.max_abs, found.max_rel)
 
 
-def _reload(config: Config, model: nn.Module, narrow: nn.Module):
+def _reload(candidate: Candidate, narrow: nn.Module) -> nn.Module:
     """The narrow model after a trip through a file and a config."""
     file = io.BytesIO()
     torch.save(narrow.state_dict(), file)
     file.seek(0)
-    channels = json.loads(json.dumps(describe(model, narrow).channels))
-    architecture = plain_architecture(copy.deepcopy(config.model))
-    built = slim_model(architecture, channels, config.get('data_preprocessor'))
-    built = revert_sync_batchnorm(built)
+    channels = describe(candidate.model, narrow).channels
+    built = candidate.rebuild(json.loads(json.dumps(channels)))
     built.load_state_dict(torch.load(file, weights_only=True))
     built.eval()  # mmdet3d's ImVoteNet returns nothing here
     return built
 
 
-def _judge_training(model, narrow, paths: Paths) -> tuple[str, str]:
+def _judge_training(
+    candidate: Candidate, narrow: nn.Module
+) -> tuple[str, str]:
     """Whether one training step of the narrow model is as it should be."""
-    step = next((p for p in paths.also if p.mode == 'loss'), None)
-    if step is None:
+    if candidate.loss is None:
         return 'exact', ''
     try:
-        _, learnt = _train(model, step)
+        _, learnt = _train(candidate.model, candidate.loss)
     except Exception as error:  # so there is nothing to compare with
         return 'exact', f'but its own training step fails: {error}'
-    loss, found = _train(narrow, step)
+    loss, found = _train(narrow, candidate.loss)
     if not math.isfinite(loss):
         return 'different', f'the loss of the narrow model is {loss}'
     for name in sorted(learnt - found):
@@ -273,8 +228,7 @@ def _judge_training(model, narrow, paths: Paths) -> tuple[str, str]:
 
 def _train(model: nn.Module, step: Callable) -> tuple[float, set[str]]:
     """The loss of a training step, and what has a gradient after it."""
-    model = copy.deepcopy(model)
-    loss, _ = model.parse_losses(step(model))
+    loss = step(model)
     loss.backward()
     names = {n for n, p in model.named_parameters() if p.grad is not None}
     return float(loss.detach()), names

@@ -6,11 +6,13 @@ import time
 from collections import Counter
 
 from .zoo import MOST_APART, Verdict
+from .zoo_sources import MOST
 
+NOT_RUNNABLE = 'not runnable'
 HEAD = (
-    '| config | status | groups | prunable | FLOPs left | difference '
-    '| trace, s | all, s | GB |\n'
-    '|---|---|---|---|---|---|---|---|---|'
+    '| architecture | status | groups | prunable | FLOPs left | difference '
+    '| pixels | trace, s | all, s | GB |\n'
+    '|---|---|---|---|---|---|---|---|---|---|'
 )
 
 MEANING = (
@@ -19,20 +21,34 @@ MEANING = (
     f'loaded, differ by at most {MOST_APART:.0e} of the largest output, '
     'and a training step of the narrow model reaches every parameter '
     'that it reaches in the dense one. Prunable: share of the '
-    'multiply-adds in layers of which rows or columns may be cut.'
+    'multiply-adds in layers of which rows or columns may be cut. Seconds '
+    'are those of one CPU core, images are as small as the model takes, '
+    'and settings that ask for many regions or samples ask for '
+    f'{MOST}. Not runnable is what needs a package, a download or a '
+    'compiled kernel that the machine lacks; it is no failure.'
 )
 
 
-def table_text(verdicts: list[Verdict], versions: list[str]) -> str:
-    """The page: what was done, the table, and why some are not exact."""
+def table_text(
+    verdicts: list[Verdict], versions: list[str], total: int
+) -> str:
+    """The page: what was done, the table, and why some are not exact.
+
+    Args:
+        verdicts: What has been judged.
+        versions: Of packages, the one whose zoo it is last.
+        total: Architectures of the package.
+    """
     counts = Counter(verdict.status for verdict in verdicts)
     summary = ', '.join(f'{n} {status}' for status, n in counts.most_common())
     lines = [
         f'# Model zoo of {versions[-1]}',
         '',
-        f'{len(verdicts)} architectures: {summary}. Written by '
-        f'`tools/zoo.py` on {time.strftime("%Y-%m-%d")} with '
-        f'{", ".join(versions)}, on a CPU.',
+        f'{len(verdicts)} of {total} architectures have been put to the '
+        f'test: {summary}. Written by `tools/zoo.py` on '
+        f'{time.strftime("%Y-%m-%d")} with {", ".join(versions)}, on a CPU. '
+        f'`python tools/zoo.py {versions[-1].partition(" ")[0]}` goes on '
+        'with the rest.',
         '',
         MEANING,
         '',
@@ -41,21 +57,30 @@ def table_text(verdicts: list[Verdict], versions: list[str]) -> str:
         '',
         '## Not exact, or not trained, and why',
         '',
-        *(
-            f'- `{verdict.name}`: {verdict.reason}'
-            for verdict in verdicts
-            if verdict.reason
-        ),
+        *_reasons(verdicts, {*counts} - {NOT_RUNNABLE}),
+        '',
+        '## Not runnable on this machine, and why',
+        '',
+        *_reasons(verdicts, {NOT_RUNNABLE}),
         '',
         '## Operators without a rule',
         '',
         *_unknown(verdicts),
         '',
-        '## What is pinned in layers that cannot be cut at all',
+        '## What is pinned, and why',
         '',
         *_pinned(verdicts),
     ]
     return '\n'.join(lines) + '\n'
+
+
+def _reasons(verdicts: list[Verdict], statuses: set[str]) -> list[str]:
+    lines = [
+        f'- `{verdict.name}`: {verdict.status}: {verdict.reason}'
+        for verdict in verdicts
+        if verdict.status in statuses and verdict.reason
+    ]
+    return lines or ['None.']
 
 
 def _pinned(verdicts: list[Verdict]) -> list[str]:
@@ -76,6 +101,7 @@ def _row(verdict: Verdict) -> str:
         f'{verdict.prunable:.1%}',
         f'{verdict.reached:.1%}',
         '' if worst is None else f'{worst:.0e}',
+        str(verdict.side),
         f'{verdict.trace_seconds:.1f}',
         f'{verdict.seconds:.0f}',
         f'{verdict.peak_memory:.1f}',

@@ -11,6 +11,7 @@ from .allocation import (
     uniform_share,
 )
 from .budget import BUDGETS, Budget
+from .executions import EXECUTIONS
 from .explorer import ChannelExplorer
 from .plan import Plan, StepReport
 from .regrowth import REGROWTHS, regrow_factor
@@ -21,6 +22,7 @@ from .steps import fit_steps
 
 __all__ = [
     'BUDGETS',
+    'EXECUTIONS',
     'REGROWTHS',
     'SCORES',
     'AllocationSpace',

@@ -1,7 +1,7 @@
 """Exploration of a model in training: prune, regrow, restore.
 
-All mutable state of an exploration is in one object, and inactive channels
-are zero in producers, norms and consumers whenever it has spoken.
+All mutable state of an exploration is in one object. Whenever it has spoken,
+inactive channels are zero in producers, norms and consumers, or not there.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
-from ..channels.graph import ChannelGraph
+from ..channels.graph import ChannelGraph, ChannelGroup
 from ..errors import ChexError
 from .allocation import AllocationSpace, allocate, uniform_share
 from .budget import Budget
-from .memory import Activity, Memory, Zeroing, reset_optimizer, swap_copy
 from .plan import Plan, StepReport, count_active
 from .regrowth import REGROWTHS, regrow_factor
 from .scores import channel_scores
 from .selection import gram, residuals, select_columns
 from .settings import ExplorerSettings
 from .state import check_state, signature
-from .weights import channel_norms, channel_weights, find_tensors
+from .sub_model import SubModel
+from .weights import channel_norms, channel_weights
 
 
 class ChannelExplorer:
@@ -36,7 +36,7 @@ class ChannelExplorer:
     follow every optimizer step.
 
     Args:
-        model: The model in training, not wrapped.
+        model: The model in training, dense and not wrapped.
         graph: Its channels.
         budget: What the final sub-model may cost.
         total_steps: Number of steps until the structure is fixed.
@@ -66,16 +66,21 @@ class ChannelExplorer:
         floor = uniform / 2 if choice.floor is None else choice.floor
         self.space = space.with_floor(lambda size: max(1, floor * size))
         self.space.check_reachable()
-        self.groups = {name: graph.groups[name] for name in space.levels}
-        self._tensors = find_tensors(model, graph, self.groups)
-        self.keep = {
-            name: torch.ones(group.size, dtype=torch.bool)
-            for name, group in self.groups.items()
-        }
+        self.sub_model = SubModel(
+            model, graph, self.space.levels, choice.execution
+        )
         self.steps_done = 0
-        self._activity = Activity(self.groups, self.keep, self._tensors)
-        self.memory = Memory(self._tensors, self._activity)
-        self._change(self._initial(uniform + choice.regrow))
+        self.sub_model.move(self._initial(uniform + choice.regrow))
+
+    @property
+    def groups(self) -> dict[str, ChannelGroup]:
+        """The explored groups, by name."""
+        return self.sub_model.groups
+
+    @property
+    def keep(self) -> dict[str, Tensor]:
+        """The masks of what is active, by group."""
+        return self.sub_model.keep
 
     @property
     def is_finished(self) -> bool:
@@ -97,7 +102,7 @@ class ChannelExplorer:
         step = self.steps_done + 1
         factor = regrow_factor(step / self.total_steps, self.settings.regrow)
         scores = channel_scores(
-            self.settings.score, self._tensors, self.groups, self.keep
+            self.settings.score, self.sub_model, self.groups, self.keep
         )
         counts = allocate(self.space, scores, self.keep)
         plan = Plan(step, factor, {}, {})
@@ -126,18 +131,9 @@ class ChannelExplorer:
                 f'The plan is for step {plan.step}, but step '
                 f'{self.steps_done + 1} is next; make a new plan.'
             )
-        before, activity = self.keep, self._activity
-        self._change(plan.keep)
+        before = self.keep
+        self.sub_model.move(plan.keep, optimizer, copies)
         self.steps_done = plan.step
-        if optimizer is not None:
-            reset_optimizer(optimizer, self._tensors, activity, self._activity)
-        for copy in copies:
-            swap_copy(
-                find_tensors(copy, self.graph, self.groups),
-                self._tensors,
-                activity,
-                self._activity,
-            )
         return StepReport(
             step=plan.step,
             share=self.share(),
@@ -153,67 +149,48 @@ class ChannelExplorer:
         """Prunes, regrows and restores: `apply(plan())`."""
         return self.apply(self.plan(), optimizer)
 
-    @torch.no_grad()
     def enforce(self, model: nn.Module | None = None) -> None:
         """Zeroes what is inactive, as after every optimizer step.
+
+        Compact execution holds nothing inactive and does nothing here.
 
         Args:
             model: An averaged copy; the live model if left out.
         """
-        tensors = (
-            self._tensors
-            if model is None
-            else find_tensors(model, self.graph, self.groups)
-        )
-        self._zeroing(tensors)
+        self.sub_model.enforce(model)
 
     def state_dict(self) -> dict:
         """Everything that resuming needs but the model's other tensors."""
-        memory = {
-            name: self.memory.recall(self._tensors, self._activity, name)
-            for name in self._activity
-        }
         return {
             'signature': signature(
                 self.groups, self.budget, self.total_steps, self.settings
             ),
             'step': self.steps_done,
             'keep': {name: mask.clone() for name, mask in self.keep.items()},
-            'memory': memory,
+            'memory': {n: self.sub_model.recall(n) for n in self.sub_model},
         }
 
-    @torch.no_grad()
     def load_state_dict(self, state: dict) -> None:
-        """Goes back to a saved state.
+        """Goes back to a saved state, of whatever execution.
 
         The memory holds the explored tensors whole, so it does not matter
-        whether the model's own checkpoint was loaded before or after the
-        constructor cut the initial sub-model.
+        what the model held before. The state of an optimizer and averaged
+        copies that were loaded dense follow by `sub_model.adopt_optimizer`
+        and `sub_model.adopt`.
 
         Raises:
             ValueError: The state is of another model or other settings.
         """
         check_state(state, self.state_dict())
         self.steps_done = state['step']
-        self.keep = {name: state['keep'][name].cpu() for name in self.groups}
-        self._activity = Activity(self.groups, self.keep, self._tensors)
-        for name, tensor in self.memory.values.items():
-            tensor.copy_(state['memory'][name])
-        self.memory.restore(self._tensors, self._activity)
-        self._zeroing = Zeroing(self._activity, self._tensors)
-
-    @torch.no_grad()
-    def _change(self, keep: dict[str, Tensor]) -> None:
-        after = Activity(self.groups, keep, self._tensors)
-        self.memory.swap(self._tensors, self._activity, after)
-        self.keep, self._activity = keep, after
-        self._zeroing = Zeroing(after, self._tensors)
+        keep = {name: state['keep'][name].cpu() for name in self.groups}
+        self.sub_model.restore(keep, state['memory'])
 
     def _initial(self, share: float) -> dict[str, Tensor]:
         keep = {}
         for name, group in self.groups.items():
             count = self.space.at_least(name, min(1, share) * group.size)
-            norms = channel_norms(self._tensors, group)
+            norms = channel_norms(self.sub_model, group)
             order = norms.argsort(descending=True, stable=True)
             keep[name] = torch.zeros(group.size, dtype=torch.bool)
             keep[name][order[:count]] = True
@@ -253,13 +230,10 @@ class ChannelExplorer:
         """Producers as they would return: from inputs that are active."""
         recalled = []
         for piece in self.groups[name].producers:
-            values = self.memory.recall(
-                self._tensors, self._activity, piece.tensor
-            )
-            reads = self._activity.of(piece.tensor, but=piece.dim)
-            recalled.append(
-                channel_weights(torch.where(reads, values, 0), piece)
-            )
+            values = self.sub_model.recall(piece.tensor)
+            reads = self.sub_model.active.of(piece.tensor, but=piece.dim)
+            values = torch.where(reads.to(values.device), values, 0)
+            recalled.append(channel_weights(values, piece))
         return recalled
 
     def _generator(self, step: int, name: str) -> Generator:

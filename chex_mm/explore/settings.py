@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .executions import EXECUTIONS
 from .regrowth import REGROWTHS
 from .scores import SCORES
 from .tables import look_up
@@ -19,7 +20,9 @@ class ExplorerSettings:
     Attributes:
         regrow: Initial regrow factor, a share of each group.
         seed: Decides every random draw.
-        execution: 'masked': full shapes, inactive channels zero.
+        execution: A key of `EXECUTIONS`: 'masked' keeps full shapes with
+            zeros, 'compact' cuts the model narrow, so that training costs
+            what the sub-model costs.
         scope: Patterns of module paths to explore; None: all that is free.
         exclude: Patterns to leave at full width.
         divisor: Active positions are multiples of it where possible.
@@ -46,11 +49,7 @@ class ExplorerSettings:
             object.__setattr__(self, name, value and tuple(value))
         look_up(SCORES, self.score, 'score')
         look_up(REGROWTHS, self.regrowth, 'regrowth policy')
-        if self.execution != 'masked':
-            raise ValueError(
-                f'execution={self.execution!r} is not available yet; write '
-                "execution='masked'."
-            )
+        look_up(EXECUTIONS, self.execution, 'execution')
         for name in ('regrow', 'floor'):
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:

@@ -20,11 +20,16 @@ def signature(
     total_steps: int,
     settings: ExplorerSettings,
 ) -> dict[str, dict[str, str]]:
-    """What two explorers must share to exchange states, as plain data."""
+    """What two explorers must share to exchange states, as plain data.
+
+    How a sub-model is held does not matter: states are dense.
+    """
+    own = asdict(settings)
+    del own['execution']
     chosen = {
         'total_steps': total_steps,
         **{f'budget.{k}': v for k, v in asdict(budget).items()},
-        **asdict(settings),
+        **own,
     }
     return {
         'channel group': {

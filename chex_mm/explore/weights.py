@@ -13,36 +13,43 @@ from torch import Tensor, nn
 from ..channels.graph import ChannelGraph, ChannelGroup, Slice
 
 
+def touched_shapes(
+    graph: ChannelGraph, groups: Iterable[str]
+) -> dict[str, tuple[int, ...]]:
+    """Dense shapes of the tensors that hold channels of `groups`."""
+    return {
+        piece.tensor: tuple(graph.shapes[piece.tensor])
+        for group in groups
+        for piece in graph.groups[group].slices
+    }
+
+
 def find_tensors(
-    model: nn.Module, graph: ChannelGraph, groups: Iterable[str]
+    model: nn.Module, shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Tensor]:
-    """The parameters and buffers that `groups` touch, by name.
+    """The parameters and buffers that `shapes` names.
 
     Raises:
-        ValueError: One is missing or has another shape than in the graph.
+        ValueError: One is missing or has another shape.
     """
     named = {
         **dict(model.named_parameters(remove_duplicate=False)),
         **dict(model.named_buffers(remove_duplicate=False)),
     }
-    found = {}
-    for group in groups:
-        for piece in graph.groups[group].slices:
-            name, shape = piece.tensor, graph.shapes[piece.tensor]
-            if name not in named:
-                raise ValueError(
-                    f'The model has no tensor {name!r}, which channel group '
-                    f'{group!r} needs. Pass the model that was traced; of a '
-                    'wrapped one (DDP, an averaged copy) its `.module`.'
-                )
-            if tuple(named[name].shape) != tuple(shape):
-                raise ValueError(
-                    f'{name!r} has shape {tuple(named[name].shape)}, but '
-                    f'{tuple(shape)} in the channel graph; trace this model '
-                    'again.'
-                )
-            found[name] = named[name]
-    return found
+    for name, shape in shapes.items():
+        if name not in named:
+            raise ValueError(
+                f'The model has no tensor {name!r}, which explored channels '
+                'need. Pass the model that was traced; of a wrapped one '
+                '(DDP, an averaged copy) its `.module`.'
+            )
+        found = tuple(named[name].shape)
+        if found != shape:
+            raise ValueError(
+                f'{name!r} has shape {found} instead of {shape}; pass the '
+                'model that was traced, or trace this model again.'
+            )
+    return {name: named[name] for name in shapes}
 
 
 def channel_weights(tensor: Tensor, piece: Slice) -> Tensor:

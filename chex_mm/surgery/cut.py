@@ -15,7 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from chex_mm.channels.graph import ChannelGraph
-from chex_mm.surgery.modules import check_owner, fitting_attributes
+from chex_mm.surgery.modules import check_owner
+from chex_mm.surgery.resize import (
+    all_tensors,
+    fit_owners,
+    set_counted_sizes,
+    set_data,
+)
 
 Masks = Mapping[str, Tensor]
 
@@ -74,8 +80,7 @@ def cut_channels(model: nn.Module, graph: ChannelGraph, keep: Masks) -> None:
     cuts = _plan(model, graph, keep)
     for cut in cuts:
         _shrink(cut)
-    _fit_owners(model, cuts)
-    _fit_sizes(model, graph, keep)
+    _fit(model, cuts, graph, keep)
 
 
 def slim(model: nn.Module, graph: ChannelGraph, keep: Masks) -> nn.Module:
@@ -86,17 +91,8 @@ def slim(model: nn.Module, graph: ChannelGraph, keep: Masks) -> nn.Module:
     """
     cuts = _plan(model, graph, keep)
     narrow = copy.deepcopy(model, {id(c.tensor): _copy(c) for c in cuts})
-    _fit_owners(narrow, cuts)
-    _fit_sizes(narrow, graph, keep)
+    _fit(narrow, cuts, graph, keep)
     return narrow
-
-
-def all_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers under every name that they have."""
-    return {
-        **dict(model.named_parameters(remove_duplicate=False)),
-        **dict(model.named_buffers(remove_duplicate=False)),
-    }
 
 
 def _checked_tensors(
@@ -154,13 +150,7 @@ def _plan(model: nn.Module, graph: ChannelGraph, keep: Masks) -> list[_Cut]:
 def _shrink(cut: _Cut) -> None:
     """Cuts the tensor and its gradient; both keep their identity."""
     tensor, grad = cut.tensor, cut.tensor.grad
-    tensor.grad = None  # its shape would not fit
-    data = cut.narrow(tensor.data)
-    # While the last loss is alive, so is autograd's gradient accumulator, and
-    # it insists on the old shape. Only a change of type makes torch drop it.
-    other = torch.float32 if data.dtype == torch.float64 else torch.float64
-    tensor.data = data.new_empty(0, dtype=other)
-    tensor.data = data
+    set_data(tensor, cut.narrow(tensor.data))
     if grad is not None:
         grad.data = cut.narrow(grad.data)
         tensor.grad = grad
@@ -175,17 +165,9 @@ def _copy(cut: _Cut) -> Tensor:
     return data
 
 
-def _fit_owners(model: nn.Module, cuts: list[_Cut]) -> None:
-    """Makes the attributes of all modules that own a cut tensor fit."""
-    owners = {name.rpartition('.')[0] for cut in cuts for name in cut.names}
-    for path in owners:
-        module = model.get_submodule(path)
-        for name, size in fitting_attributes(module).items():
-            setattr(module, name, size)
-
-
-def _fit_sizes(model: nn.Module, graph: ChannelGraph, keep: Masks) -> None:
-    """Makes attributes follow that no tensor of their module tells."""
-    counts = graph.counts(keep)
-    for (path, name), extent in graph.sizes.items():
-        setattr(model.get_submodule(path), name, extent.length(counts))
+def _fit(
+    model: nn.Module, cuts: list[_Cut], graph: ChannelGraph, keep: Masks
+) -> None:
+    """Makes the attributes of all modules fit what was cut."""
+    fit_owners(model, (name for cut in cuts for name in cut.names))
+    set_counted_sizes(model, graph, graph.counts(keep))

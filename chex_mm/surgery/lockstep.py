@@ -15,13 +15,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import (
-    TorchDispatchMode,
-    _disable_current_modes,
-)
+from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from chex_mm.channels.opaque import wrapped_functions
+from chex_mm.channels.watch import Watch
 
 # Operators that decide although they return floats.
 STEPS = frozenset(
@@ -82,7 +80,7 @@ class Decision:
         )
 
 
-class _Decisions(TorchDispatchMode):
+class _Decisions(Watch):
     """Runs every operator and hands its decision, if any, to `decided`."""
 
     def __enter__(self):

@@ -31,7 +31,7 @@ from chex_mm.channels.trace import (
     trace,
 )
 from chex_mm.errors import ChexError
-from chex_mm.surgery.cut import all_tensors, mask_channels, slim
+from chex_mm.surgery.cut import mask_channels, slim
 from chex_mm.surgery.modules import UnknownModule
 from chex_mm.surgery.narrow_flow import (
     IN_PYTHON,
@@ -41,6 +41,7 @@ from chex_mm.surgery.narrow_flow import (
     NarrowFlow,
     Origin,
 )
+from chex_mm.surgery.resize import all_tensors
 
 SEEDS = 0, 1  # two cuts: in one, two numbers may be equal by chance
 ROUNDS = 100  # every round ties or pins at least one more channel

@@ -13,7 +13,7 @@ from typing import Any, Union
 from torch import Tensor, nn
 
 from chex_mm.errors import ChexError
-from chex_mm.surgery.cut import all_tensors
+from chex_mm.surgery.resize import all_tensors
 
 Size = Union[int, tuple[int, ...]]
 

@@ -7,6 +7,7 @@ label 0 is no channel, parameters are labelled by their place.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import torch
@@ -146,7 +147,7 @@ def outcome(run: Callable, *inputs, splits=None) -> Result:
 class Unrun:
     """A call that is only described: its operator needs other hardware."""
 
-    overload: Any
+    op: Any  # an overload, or an autograd function
     arguments: tuple
     out: tuple  # shapes of the outputs
 
@@ -156,15 +157,15 @@ class Unrun:
             for a in self.arguments
         ]
         out = tuple(torch.rand(shape) for shape in self.out)
-        call = Call(
-            str(self.overload),
-            self.overload.overloadpacket,
-            bind(self.overload, arguments, {}),
-            tuple(tensors),
-            None,
-            '',
-            self.overload,
-        )
+        if isinstance(self.op, type):
+            bound = signature(self.op.forward).bind(None, *arguments)
+            bound.apply_defaults()
+            key, func, arguments = self.op, None, bound.arguments
+        else:
+            key, func = self.op.overloadpacket, self.op
+            arguments = bind(func, arguments, {})
+        inputs = tuple(tensors)
+        call = Call(str(self.op), key, arguments, inputs, None, '', func)
         with flow.paused():
             flow.flow(call, out if len(out) > 1 else out[0])
         return out

@@ -124,6 +124,8 @@ MOVEMENT = [
     ),
     Case(aten.slice, lambda x: x[:, 1:3], out=(2, 3)),
     Case(aten.slice, lambda x: x[:, :, 1:3]),
+    Case(aten.slice, lambda x: x[:, 1::2], out=(2, 4), ties=((1, 2), (3, 4))),
+    Case(aten.slice, lambda x: x[:, ::3], out=None, pins=ALL),
     Case(aten.select, lambda x: x[0], dim=0),
     Case(aten.select, lambda x: x.select(1, 2), out=(3, 3), dim=0),
     Case(

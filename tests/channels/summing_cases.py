@@ -1,13 +1,6 @@
-"""Cases for operators that sum, normalise, sample or are compiled kernels."""
-
-from unittest.mock import patch
+"""Cases for operators that sum, normalise or sample."""
 
 import torch
-from mmcv.ops.deform_conv import DeformConv2dFunction
-from mmcv.ops.modulated_deform_conv import ModulatedDeformConv2dFunction
-from mmcv.ops.roi_align import RoIAlignFunction
-from mmcv.ops.roi_align_rotated import RoIAlignRotatedFunction
-from mmcv.ops.roi_pool import RoIPoolFunction
 
 from .cases import (
     ALL,
@@ -160,6 +153,16 @@ CONTRACTIONS = [
     Case(aten.mm, lambda x: torch.rand(3, 6) @ x, (ROWS,), pins=()),
     Case(aten.mm, lambda x: x @ torch.rand(4, 3), (ROWS,), None, pins=ALL),
     Case(
+        aten.mv, lambda x: aten.mv(x, torch.rand(4)), (ROWS,), None, pins=ALL
+    ),
+    Case(
+        aten.mv,
+        lambda x, v: aten.mv(x, v),
+        (Given(shape=(4, 6), dim=0), Parameter((6,))),
+        dim=0,
+        pins=tuple(range(200, 206)),
+    ),
+    Case(
         aten.bmm,
         lambda x: torch.rand(2, 5, 4) @ x,
         (Given(shape=(2, 4, 7), dim=2, labels=(1, 2, 3, 4, 5, 6, 7)),),
@@ -185,6 +188,24 @@ for key, run in (
     (aten._euclidean_dist, lambda x: aten._euclidean_dist(x, x)),
 ):
     CONTRACTIONS.append(Case(key, run, (LINE,), None, pins=ALL))
+CONTRACTIONS += [
+    Case(
+        aten.embedding,
+        lambda w: aten.embedding(w, torch.tensor([[1, 0, 1]])),
+        (Parameter((2, 4)),),
+        (150, 151, 152, 153),
+        2,
+        pins=(100, 101),
+    ),
+    Case(
+        aten.embedding,
+        lambda w, x: aten.embedding(w, (x > 0).long()),
+        (Parameter((2, 4)), X),
+        (150, 151, 152, 153),
+        4,
+        pins=(*ALL, 100, 101),
+    ),
+]
 HEADS = Given(shape=(2, 4, 6, 8))
 for name, rest, given in (
     ('_scaled_dot_product_flash_attention_for_cpu', (), HEADS),
@@ -239,6 +260,8 @@ for op, *arguments in (
     (aten.cumsum,),
     (aten.cumprod,),
     (aten.logcumsumexp,),
+    (aten.cummax,),
+    (aten.cummin,),
     (aten.sort,),
 ):
     REDUCTIONS += [same(op, 2, *arguments), across(op, 1, *arguments)]
@@ -295,81 +318,9 @@ SAMPLING = [
     ),
 ]
 
-BOXES = torch.tensor([[0, 0.0, 0, 4, 4], [1, 1, 1, 5, 5]])
-TILTED = torch.tensor([[0, 2.0, 2, 4, 4, 0.5]])
-DEFORMED = tuple((n, 249 + n) for n in ALL)
-
-
-def pool(x):
-    """mmcv has no CPU kernel for it."""
-    with patch('mmcv.ops.roi_pool.ext_module.roi_pool_forward'):
-        return RoIPoolFunction.apply(x, BOXES, (2, 2), 1.0)
-
-
-KERNELS = [
-    Case(
-        RoIAlignFunction,
-        lambda x: RoIAlignFunction.apply(x, BOXES, (2, 2), 1.0),
-    ),
-    Case(
-        RoIAlignFunction,
-        lambda x, y: RoIAlignFunction.apply(x, y, (2, 2), 1.0),
-        (X, Given((5, 6, 7, 8, 9), (2, 5), 1, BOXES)),
-        pins=(5, 6, 7, 8, 9),
-    ),
-    Case(RoIPoolFunction, pool),
-    Case(
-        RoIAlignRotatedFunction,
-        lambda x: RoIAlignRotatedFunction.apply(x, TILTED, (2, 2), 1.0),
-    ),
-    Case(
-        DeformConv2dFunction,
-        lambda x, w: DeformConv2dFunction.apply(x, torch.zeros(2, 2, 6, 6), w),
-        (X, W),
-        OUT,
-        ties=DEFORMED,
-    ),
-    Case(
-        ModulatedDeformConv2dFunction,
-        lambda x, w, b: ModulatedDeformConv2dFunction.apply(
-            x,
-            torch.zeros(2, 2, 6, 6),
-            torch.ones(2, 1, 6, 6),
-            w,
-            b,
-            1,
-            0,
-            1,
-            1,
-            1,
-        ),
-        (X, W, Parameter((5,))),
-        OUT,
-        ties=DEFORMED + BIAS,
-    ),
-    Case(
-        DeformConv2dFunction,
-        lambda x, w: DeformConv2dFunction.apply(
-            x, torch.zeros(2, 4, 6, 6), w, 1, 0, 1, 1, 2
-        ),
-        (X, W),
-        OUT,
-        ties=((1, 3, 250, 252), (2, 4, 251, 253)),
-    ),
-    Case(
-        DeformConv2dFunction,
-        lambda x, y, w: DeformConv2dFunction.apply(x, y, w),
-        (X, Given((5, 6), (2, 2, 6, 6)), Parameter((5, 4, 1, 1))),
-        (300, 301, 302, 303, 304),
-        ties=tuple((n, 349 + n) for n in ALL),
-        pins=(5, 6),
-    ),
-]
-
 SUMMING_CASES = [
     *NORMS,
     *CONTRACTIONS,
     *REDUCTIONS,
     *SAMPLING,
-    *KERNELS,
 ]

@@ -83,6 +83,43 @@ def test_masks_that_fit(graph):
     assert graph.counts({'0': masks(1, 0, 0, 1)})['0'] == 2
 
 
+class TwoWays(nn.Module):
+    """Small images go another way than large ones."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(2, 4, 1), nn.Conv2d(4, 2, 1)
+        self.small = nn.Conv2d(4, 2, 1, bias=False)
+
+    def forward(self, x):
+        head = self.small if x.shape[-1] < 4 else self.b
+        return head(self.a(x))
+
+
+UNREACHED = (
+    '1 parameters are in none of the traced passes and stay as they are: '
+    'small.weight. If a pass uses them, trace it as well: '
+    'trace_channels(model, inputs, also=[run])'
+)
+
+
+def test_what_no_pass_has_used_is_told():
+    graph = chex_mm.trace_channels(TwoWays(), (torch.ones(1, 2, 4, 4),))
+    assert graph.unreached == ['small.weight']
+    assert str(graph).splitlines()[-1] == UNREACHED
+
+
+def test_another_pass_reaches_it():
+    model, small = TwoWays(), torch.ones(1, 2, 2, 2)
+    large = torch.ones(1, 2, 4, 4)
+    graph = chex_mm.trace_channels(model, large, also=[lambda m: m(small)])
+    assert graph.unreached == []
+    narrow = chex_mm.slim(model, graph, {'a': masks(1, 0, 0, 1)})
+    chex_mm.mask_channels(model, graph, {'a': masks(1, 0, 0, 1)})
+    for image in (large, small):
+        assert torch.allclose(narrow(image), model(image), atol=1e-6)
+
+
 def test_names_are_unique():
     class Net(nn.Module):
         def __init__(self):

@@ -9,6 +9,7 @@ from chex_mm.channels.flow import spread
 from chex_mm.channels.graph import Role
 from chex_mm.channels.labels import (
     MANY,
+    encounter,
     is_constant,
     meets,
     representatives,
@@ -75,6 +76,20 @@ def test_fixed_size_pins_only_where_it_is_full_size():
     for harmless in ((3, 1, 4), (4,), ()):
         plain = none.expand(harmless)
         assert not len(unlabelled_at_full_size(plain, features))
+
+
+@pytest.mark.parametrize('dims', [(1, 1), (1, 2)], ids=['one', 'two'])
+def test_equal_shapes_say_the_same_at_once(dims):
+    """`encounter` is a short cut to the functions above."""
+    a = along([1, 2, 0, 0, 5], (2, 5, 5), dims[0])
+    b = along([1, 7, 8, 0, 0], (2, 5, 5), dims[1])
+    pairs, fixed = encounter(a, b)
+    assert representatives(a, b) == []
+    assert set(map(tuple, pairs.tolist())) == set(
+        map(tuple, meets(a, b).tolist())
+    )
+    apart = unlabelled_at_full_size(a, b), unlabelled_at_full_size(b, a)
+    assert set(fixed.tolist()) == set(torch.cat(apart).tolist()) != set()
 
 
 def test_components():

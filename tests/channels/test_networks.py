@@ -9,7 +9,11 @@ import chex_mm
 from chex_mm.channels.graph import Role
 from chex_mm.channels.rules import PENALTIES, penalty
 
-from . import toy_code, toy_operators  # noqa: F401  (fill the table)
+from . import (  # noqa: F401  (fill the table)
+    toy_code,
+    toy_operators,
+    toy_sharing,
+)
 from .toy_networks import TOYS, Coordinates, conv
 
 

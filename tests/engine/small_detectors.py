@@ -113,6 +113,17 @@ DETECTORS = {
             test_cfg=FEW,
         ),
     ),
+    'yolox': (
+        'yolox/yolox_tiny_8xb8-300e_coco.py',
+        dict(
+            backbone=dict(widen_factor=0.125),
+            neck=dict(in_channels=[32, 64, 128], out_channels=NECK),
+            bbox_head=dict(
+                in_channels=NECK, feat_channels=NECK, num_classes=4
+            ),
+            test_cfg=dict(score_thr=0.0),
+        ),
+    ),
     'fcos': (
         'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
         dict(

@@ -241,7 +241,7 @@ def test_norms_from_scratch_start_at_norm_init(tmp_path):
         (dict(floor=0.9), 'is out of reach'),
         (dict(budget=dict(type='watts', keep=0.5)), "'watts'"),
         (dict(regrow=dict(first=0.3)), "it takes 'initial' and 'policy'"),
-        (dict(execution='quick'), "execution='masked'"),
+        (dict(execution='quick'), "'quick'; write one of 'masked', 'compact'"),
         (dict(scope='neck'), "write scope=['neck']"),
     ],
 )

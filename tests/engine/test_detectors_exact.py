@@ -42,6 +42,11 @@ ENDS = {
         *(f'bbox_head.{c}_convs.{i}.0' for c in CLS_REG for i in range(6)),
     },
     'rtmdet': {f'bbox_head.rtm_{c}.{i}' for c in CLS_REG for i in range(3)},
+    'yolox': {
+        f'bbox_head.multi_level_conv_{c}.{i}'
+        for c in (*CLS_REG, 'obj')
+        for i in range(3)
+    },
     'fcos': {
         'bbox_head.conv_cls',
         'bbox_head.conv_reg',

@@ -2,6 +2,10 @@
 
 import os
 import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -9,18 +13,22 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from torch import distributed, multiprocessing
+from torch.nn.parallel import DistributedDataParallel
 
 from chex_mm.engine.hooks.replicas import check_replicas
+from chex_mm.engine.whole_files import latest_checkpoint
 from chex_mm.errors import ChexError
 
-from .toy_runs import build, chex, hook_of
+from .toy_runs import build, chex, differences, flatten, hook_of, loader
 
+ROOT = Path(__file__).parents[2]
 RANKS = 2
+EXECUTIONS = ['masked', 'compact']
 
 
 @HOOKS.register_module()
 class Record(Hook):
-    """Copies masks and weights after every iteration."""
+    """Copies masks and dense weights after every iteration."""
 
     priority = 'LOWEST'
 
@@ -28,29 +36,62 @@ class Record(Hook):
         self.states = []
 
     def after_train_iter(self, runner, **_):
-        states = {
-            name: parameter.detach().clone()
-            for name, parameter in runner.model.named_parameters()
-        }
-        for copy in hook_of(runner)._copies:
-            for name, parameter in copy.named_parameters():
-                states[f'average of {name}'] = parameter.detach().clone()
-        masks = hook_of(runner).explorer.keep
-        self.states.append({**states, **masks})
+        hook, model = hook_of(runner), runner.model
+        if isinstance(model, DistributedDataParallel):
+            model = model.module
+        states = {}
+        for place, module in {'': model, 'average/': hook._copies[0]}.items():
+            state = dict(module.state_dict())
+            hook.explorer.sub_model.widen_state(state)
+            states |= {place + k: v.detach().clone() for k, v in state.items()}
+        self.states.append({**states, **hook.explorer.keep})
 
 
-def train(work_dir, **changes):
+@HOOKS.register_module()
+class Dawdle(Hook):
+    """Makes the second rank late for everything."""
+
+    priority = 'VERY_HIGH'
+
+    def after_train_iter(self, runner, **_):
+        time.sleep(0.05 * runner.rank)
+
+
+def train(work_dir, execution, wrapper=None, **changes):
     runner = build(
         work_dir,
-        launcher='pytorch',
-        cfg=dict(
-            model_wrapper_cfg=dict(device_ids=None, broadcast_buffers=False)
-        ),
-        custom_hooks=[chex(), dict(type='EMAHook'), dict(type='Record')],
+        custom_hooks=[
+            chex(execution=execution),
+            dict(type='EMAHook'),
+            dict(type='Record'),
+            dict(type='Dawdle'),
+        ],
+        cfg=dict(model_wrapper_cfg=wrapper) if wrapper else dict(),
         **changes,
     )
     runner.train()
     return next(h for h in runner.hooks if isinstance(h, Record)).states
+
+
+def samples(size):
+    """Batches of which every sample counts by itself."""
+    data = loader('InfiniteSampler')
+    data['dataset']['noise'] = 0.0
+    return dict(
+        model=dict(type='ToyNet', dropout=0.0, norm='sample'),
+        train_dataloader=dict(data, batch_size=size),
+        val_dataloader=None,
+        val_cfg=None,
+        val_evaluator=None,
+    )
+
+
+WRAPPERS = {
+    'plain': dict(),
+    'unused': dict(find_unused_parameters=True),
+    'static': dict(static_graph=True),
+    'views': dict(gradient_as_bucket_view=True),
+}
 
 
 def run_rank(rank, work_dir, port):
@@ -64,35 +105,141 @@ def run_rank(rank, work_dir, port):
     )
     torch.set_num_threads(1)
     distributed.init_process_group('gloo')
-    whole = train(work_dir)
-    resumed = train(
-        work_dir / 'resumed',
-        load_from=str(work_dir / 'iter_9.pth'),
-        resume=True,
-    )
-    torch.save((whole, resumed), work_dir / f'rank_{rank}.pt')
+    common = dict(device_ids=None, broadcast_buffers=False)
+    several = dict(launcher='pytorch', wrapper=common)
+    states = {}
+    for execution in EXECUTIONS:
+        states[execution] = train(work_dir / execution, execution, **several)
+        states[f'{execution} resumed'] = train(
+            work_dir / f'{execution}_resumed',
+            execution,
+            load_from=str(work_dir / execution / 'iter_9.pth'),
+            resume=True,
+            **several,
+        )
+    for name, options in WRAPPERS.items():
+        several['wrapper'] = {**common, **options}
+        states[name] = train(
+            work_dir / name, 'compact', **samples(4), **several
+        )
+    torch.save(states, work_dir / f'rank_{rank}.pt')
     distributed.destroy_process_group()
 
 
-@pytest.mark.slow
-def test_ranks_hold_identical_masks_and_weights(tmp_path):
+@pytest.fixture(scope='module')
+def ranks(tmp_path_factory):
+    """What happened on each of two ranks, by the name of the run."""
+    work_dir = tmp_path_factory.mktemp('ranks')
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    multiprocessing.spawn(run_rank, (tmp_path, port), nprocs=RANKS)
-    first, second = (
-        torch.load(tmp_path / f'rank_{rank}.pt') for rank in range(RANKS)
-    )
-    for one, other, length in zip(first, second, (24, 15)):
+    multiprocessing.spawn(run_rank, (work_dir, port), nprocs=RANKS)
+    return [torch.load(work_dir / f'rank_{r}.pt') for r in range(RANKS)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('execution', EXECUTIONS)
+def test_ranks_hold_identical_masks_and_weights(ranks, execution):
+    for name, length in ((execution, 24), (f'{execution} resumed', 15)):
+        one, other = (states[name] for states in ranks)
         assert len(one) == len(other) == length
         for iteration, (a, b) in enumerate(zip(one, other)):
-            for name in a:
-                assert torch.equal(a[name], b[name]), (iteration, name)
+            for tensor in a:
+                if 'running' in tensor or 'num_batches' in tensor:
+                    continue  # every rank has its own statistics
+                assert torch.equal(a[tensor], b[tensor]), (iteration, tensor)
+    states = ranks[0][execution]
     changes = sum(
         not torch.equal(a['backbone.inner.0'], b['backbone.inner.0'])
-        for a, b in zip(first[0], first[0][1:])
+        for a, b in zip(states, states[1:])
     )
     assert changes > 1
+
+
+def gap(one, other):
+    one, other = one.double(), other.double()
+    return float((one - other).abs().max() / one.abs().max().clamp(min=1e-3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', WRAPPERS)
+def test_two_ranks_are_one_with_the_batches_of_both(ranks, name, tmp_path):
+    alone = train(tmp_path, 'compact', **samples(8))
+    together = ranks[0][name]
+    assert len(alone) == len(together) == 24
+    for iteration, (a, b) in enumerate(zip(alone, together)):
+        assert a.keys() == b.keys()
+        worst = max(a, key=lambda tensor: gap(a[tensor], b[tensor]))
+        assert gap(a[worst], b[worst]) < 1e-4, (iteration, worst)
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {root!r})
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from torch import distributed
+from tests.engine.toy_runs import build, chex
+
+distributed.init_process_group('gloo')
+
+@HOOKS.register_module()
+class Die(Hook):
+    def after_train_iter(self, runner, **_):
+        if runner.rank == 1 and runner.iter + 1 == {last}:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+build(
+    {work_dir!r},
+    launcher='pytorch',
+    custom_hooks=[chex(execution='compact'), dict(type='Die')],
+    cfg=dict(model_wrapper_cfg=dict(device_ids=None)),
+    load_from={load_from!r},
+    resume={load_from!r} is not None,
+).train()
+"""
+
+
+def launch(tmp_path, **values):
+    """Both ranks from the shell, as tools/dist_train.sh starts them."""
+    script = tmp_path / 'run.py'
+    script.write_text(KILLED.format(root=str(ROOT), **values))
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
+    command += [f'--nproc_per_node={RANKS}', str(script)]
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    return subprocess.run(
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_rank_ends_the_job_and_it_is_resumed(tmp_path):
+    work_dir = str(tmp_path / 'killed')
+    done = launch(tmp_path, work_dir=work_dir, last=11, load_from=None)
+    assert done.returncode
+    assert 'Signal 9 (SIGKILL) received' in done.stderr
+    last = latest_checkpoint(work_dir)
+    assert last in (f'{work_dir}/iter_10.pth', f'{work_dir}/iter_11.pth')
+    done = launch(tmp_path, work_dir=work_dir, last=0, load_from=last)
+    assert done.returncode == 0, done.stderr
+    whole = str(tmp_path / 'whole')
+    done = launch(tmp_path, work_dir=whole, last=0, load_from=None)
+    assert done.returncode == 0, done.stderr
+    one, other = (
+        torch.load(f'{folder}/iter_24.pth', weights_only=True)
+        for folder in (work_dir, whole)
+    )
+    for part in ('state_dict', 'optimizer', 'chex'):  # bit for bit
+        found, expected = (
+            dict(flatten('', state[part])) for state in (one, other)
+        )
+        assert differences(found, expected) == []
+    assert len(one['chex']['random']) == RANKS
 
 
 def test_a_rank_that_drifts_apart_stops_the_run(tmp_path):

@@ -122,6 +122,7 @@ def test_every_checkpoint_loads_with_weights_only(tmp_path):
     build(tmp_path, hooks=[dict(type='EMAHook')]).train()
     loaded = torch.load(tmp_path / 'iter_5.pth', weights_only=True)
     assert set(loaded['chex']) == {
+        'compute',
         'explorer',
         'graph',
         'schedule',

@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.runner import Runner
 from torch import nn
@@ -197,6 +198,32 @@ def test_generated_batch_fits_an_mmdet_model():
         'predict',
         'loss',
     ]
+
+
+class Warming(ToyNet):
+    """Its loss grows with the iteration, which a Runner keeps in a hub."""
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        out = super().forward(inputs, data_samples, mode)
+        if mode == 'loss':
+            hub = MessageHub.get_current_instance()
+            share = hub.get_info('iter') / 4 + hub.get_info('epoch')
+            out['loss_warming'] = out['loss'] * share
+        return out
+
+
+def test_a_head_that_asks_how_far_training_is_is_told():
+    hub = MessageHub.get_current_instance()
+    assert hub.get_info('iter') is None
+    loss = run_paths(Warming(), batch()).also[-1](Warming())
+    assert loss['loss_warming'] == 0
+    assert hub.get_info('iter') is None
+    hub.update_info('iter', 4)
+    try:
+        loss = run_paths(Warming(), batch()).also[-1](Warming())
+    finally:
+        del hub.runtime_info['iter']
+    assert loss['loss_warming'] == loss['loss']
 
 
 class Noting(BaseDataPreprocessor):

@@ -96,14 +96,20 @@ def states_of(runner):
     return next(h for h in runner.hooks if isinstance(h, RecordMasks)).states
 
 
-def test_it_resumes_bit_for_bit(tmp_path, data):
-    whole = train(tmp_path / 'whole', data)
+@pytest.mark.parametrize('execution', ['masked', 'compact'])
+def test_it_resumes_bit_for_bit(tmp_path, data, execution):
+    changes = {'custom_hooks.0.execution': execution}
+    whole = train(tmp_path / 'whole', data, **changes)
     assert hook_of(whole).schedule == (1, 2, 3, 4)
     expected = everything(whole)
     for number in (2, 6):
         path = str(tmp_path / 'whole' / f'iter_{number}.pth')
         resumed = train(
-            tmp_path / f'from_{number}', data, load_from=path, resume=True
+            tmp_path / f'from_{number}',
+            data,
+            load_from=path,
+            resume=True,
+            **changes,
         )
         assert differences(everything(resumed), expected) == []
 

@@ -3,6 +3,7 @@
 import copy
 import json
 from dataclasses import asdict
+from functools import partial
 
 import pytest
 import torch
@@ -11,12 +12,19 @@ from torch import nn
 
 import chex_mm
 from chex_mm.engine import zoo
-from chex_mm.engine.zoo import Verdict, architecture_key, architectures, judge
+from chex_mm.engine.deploy import build_model
+from chex_mm.engine.zoo import Verdict
+from chex_mm.engine.zoo_configs import architecture_key, architectures
+from chex_mm.engine.zoo_sources import from_config
 from chex_mm.engine.zoo_table import table_text
 
 from .small_detectors import small_config
 
-SIDE = 64, 64
+SIDE = 64
+
+
+def judge(name, config, side):
+    return zoo.judge(name, partial(from_config, config, side))
 
 
 @pytest.fixture
@@ -32,6 +40,7 @@ def test_a_detector_is_exact(config):
     assert 0 < max(verdict.differences.values()) < 1e-4
     assert verdict.prunable > 0.95 and verdict.unknown == []
     assert 0.4 < verdict.reached <= 0.5
+    assert verdict.side == SIDE
     assert Verdict(**json.loads(json.dumps(asdict(verdict)))) == verdict
 
 
@@ -61,7 +70,7 @@ def test_a_part_that_stops_learning_is_found(config, monkeypatch):
 
 
 def test_a_model_whose_train_returns_nothing(config, monkeypatch):
-    kind = type(zoo.build_model(config))
+    kind = type(build_model(config))
     train = kind.train
 
     def silent(model, mode=True):
@@ -77,7 +86,7 @@ def test_a_model_that_does_not_train_itself_is_not_trained(
     def broken(model, inputs, data_samples):
         return {'loss': torch.zeros(())}  # has nothing to go back to
 
-    kind = type(zoo.build_model(config))
+    kind = type(build_model(config))
     monkeypatch.setattr(kind, 'loss', broken)
     verdict = judge('small', config, SIDE)
     assert verdict.status == 'exact'
@@ -100,7 +109,7 @@ def test_shares_count_layers_whose_rows_or_columns_may_be_cut():
     alone = chex_mm.trace_channels(nn.Linear(3, 4), torch.randn(2, 3))
     found = zoo.describe_graph(alone)
     assert (found['groups'], found['prunable']) == (0, 0.0)
-    assert sum(found['pinned'].values()) == 1
+    assert set(found['pinned'].values()) == {1.0}
 
 
 def test_weights_and_training_are_no_architecture(config):
@@ -134,10 +143,19 @@ def test_one_config_stands_for_an_architecture(tmp_path):
         'a/long.py',
         'b/last.py',
     ]
-    assert list(architectures(tmp_path, only=['wide', 'b/'])) == [
-        'a/wide.py',
+    assert list(architectures(tmp_path, only=['b/', 'wide'])) == [
         'b/last.py',
+        'a/wide.py',
     ]
+
+
+def test_numbers_in_names_are_numbers(tmp_path):
+    for depth in (101, 18, 50):
+        path = tmp_path / 'a' / f'r{depth}.py'
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"model = dict(type='A', depth={depth})")
+    found = list(architectures(tmp_path))
+    assert found == ['a/r18.py', 'a/r50.py', 'a/r101.py']
 
 
 def test_the_table_names_what_is_not_exact():
@@ -150,10 +168,15 @@ def test_the_table_names_what_is_not_exact():
             unknown=['aten.foo.default  neck  (1,) -> (1,)'],
             pinned={'it leaves the model': 0.25},
         ),
+        Verdict('c.py', 'not runnable', 'it needs a GPU'),
     ]
-    text = table_text(verdicts, ['torch 2', 'mmdet 3'])
-    assert '2 architectures: 1 exact, 1 fails.' in text
+    text = table_text(verdicts, ['torch 2', 'mmdet 3'], 5)
+    counts = '1 exact, 1 fails, 1 not runnable.'
+    assert f'3 of 5 architectures have been put to the test: {counts}' in text
+    failed, _, rest = text.partition('## Not runnable')
+    assert '- `c.py`: not runnable: it needs a GPU' in rest
+    assert '`c.py`: ' not in failed
     assert '| `a.py` | exact | 3 | 0.0% | 100.0% | 2e-06 |' in text
-    assert '- `b.py`: needs a package' in text
+    assert '- `b.py`: fails: needs a package' in failed
     assert '- `aten.foo.default`: 1 times' in text
     assert '- `b.py`: it leaves the model (25.0%)' in text

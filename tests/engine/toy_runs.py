@@ -22,10 +22,17 @@ from chex_mm.engine.hooks.chex_hook import CHEXHook
 WIDTH = 16
 
 
-def conv(inside, outside):
+NORMS = {
+    'batch': nn.BatchNorm2d,
+    # of every sample by itself, so that a batch may be split
+    'sample': lambda width: nn.GroupNorm(width, width),
+}
+
+
+def conv(inside, outside, norm='batch'):
     return nn.Sequential(
         nn.Conv2d(inside, outside, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outside),
+        NORMS[norm](outside),
     )
 
 
@@ -39,15 +46,16 @@ class ToyBackbone(nn.Module):
         frozen_stages=-1,
         zero_init_residual=False,
         activation='relu',
+        norm='batch',
     ):
         super().__init__()
         self.activation = getattr(torch, activation)
         self.norm_eval = norm_eval
         self.frozen_stages = frozen_stages
         self.zero_init_residual = zero_init_residual
-        self.stem = conv(3, WIDTH)
-        self.inner = conv(WIDTH, WIDTH)
-        self.outer = conv(WIDTH, WIDTH)
+        self.stem = conv(3, WIDTH, norm)
+        self.inner = conv(WIDTH, WIDTH, norm)
+        self.outer = conv(WIDTH, WIDTH, norm)
         if zero_init_residual:
             nn.init.zeros_(self.outer[1].weight)
         if frozen_stages >= 0:
@@ -68,10 +76,19 @@ class ToyBackbone(nn.Module):
 
 @MODELS.register_module()
 class ToyNet(BaseModel):
-    def __init__(self, backbone=None, modes=('tensor', 'loss', 'predict')):
+    def __init__(
+        self,
+        backbone=None,
+        modes=('tensor', 'loss', 'predict'),
+        dropout=0.1,
+        norm='batch',
+    ):
         super().__init__()
-        self.backbone = MODELS.build(backbone or dict(type='ToyBackbone'))
-        self.neck = conv(WIDTH, WIDTH)
+        self.dropout = dropout
+        self.backbone = MODELS.build(
+            backbone or dict(type='ToyBackbone', norm=norm)
+        )
+        self.neck = conv(WIDTH, WIDTH, norm)
         self.head = nn.Linear(WIDTH, 3)
         self.modes = modes
 
@@ -80,7 +97,7 @@ class ToyNet(BaseModel):
             raise NotImplementedError
         x = torch.stack(inputs) if isinstance(inputs, list) else inputs
         x = self.neck(self.backbone(x)).relu().mean((2, 3))
-        x = self.head(nn.functional.dropout(x, 0.1, self.training))
+        x = self.head(nn.functional.dropout(x, self.dropout, self.training))
         if mode == 'loss':
             labels = torch.stack(list(data_samples))
             return dict(loss=nn.functional.cross_entropy(x, labels))
@@ -93,7 +110,8 @@ class ToyImages(Dataset):
 
     metainfo = dict(classes=('red', 'green', 'blue'))
 
-    def __init__(self, size=24):
+    def __init__(self, size=24, noise=0.1):
+        self.noise = noise
         generator = torch.Generator().manual_seed(0)
         self.labels = torch.arange(size) % 3
         self.images = torch.randn(size, 3, 8, 8, generator=generator)
@@ -107,7 +125,7 @@ class ToyImages(Dataset):
         self.reads.append(index)
         shift = random.random() + np.random.rand() + torch.rand(())
         return dict(
-            inputs=self.images[index] + 0.1 * shift,
+            inputs=self.images[index] + self.noise * shift,
             data_samples=self.labels[index],
         )
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from chex_mm.explore.scores import SCORES, channel_scores
-from chex_mm.explore.weights import find_tensors
+from chex_mm.explore.weights import find_tensors, touched_shapes
 
 from .hand_built import Chain, Residual, graph_of, group
 
@@ -17,7 +17,7 @@ def score(model, graph=None, off=(), key='scale'):
     }
     for name, position in off:
         keep[name][position] = False
-    tensors = find_tensors(model, graph, graph.free)
+    tensors = find_tensors(model, touched_shapes(graph, graph.free))
     return channel_scores(key, tensors, graph.free, keep)
 
 
@@ -106,7 +106,7 @@ def test_every_score_gives_finite_values_of_every_group(key):
     model = Residual()
     graph = model.graph()
     keep = {n: torch.arange(g.size) % 2 == 0 for n, g in graph.free.items()}
-    tensors = find_tensors(model, graph, graph.free)
+    tensors = find_tensors(model, touched_shapes(graph, graph.free))
     found = channel_scores(key, tensors, graph.free, keep)
     assert list(found) == list(graph.free)
     for name, values in found.items():

@@ -8,7 +8,7 @@ from torch import nn
 
 from chex_mm.errors import ChexError
 from chex_mm.surgery import UnknownModule, cut_channels, mask_channels, slim
-from chex_mm.surgery.cut import all_tensors
+from chex_mm.surgery.resize import all_tensors
 
 from .hand_graphs import (
     CASES,

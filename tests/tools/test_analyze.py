@@ -14,8 +14,8 @@ pytestmark = [
     for message in ('torch.meshgrid', '`torch.cuda.amp')
 ]
 KEYS = (
-    'config groups channels pinned unknown_ops flops params max_abs_diff '
-    'max_rel_diff seconds'
+    'config groups channels pinned pinned_work unknown_ops flops params '
+    'max_abs_diff max_rel_diff seconds'
 ).split()
 
 
@@ -52,6 +52,7 @@ def test_json_is_all_of_the_output(analyse, retinanet):
     assert [n for _, n in reasons] == [9 * 4 + 9 * 4, 3]
     assert reasons[0][0] == 'it leaves the model'
     assert reasons[1][0].startswith('it meets something of fixed size')
+    assert found['pinned_work'] == []  # each layer reads or computes free ones
     assert found['unknown_ops'] == []
     flops, params = found['flops'], found['params']
     assert 0.45 < flops['slim'] / flops['dense'] <= 0.5
@@ -73,8 +74,26 @@ def test_people_get_plain_tables_without_a_terminal(analyse, retinanet):
     assert 'channel groups may be cut' in text
     assert 'backbone.layer1.0.conv1' in text
     assert 'it leaves the model' in text
+    assert 'Pinned compute: 0.0% of the FLOPs' in text
     assert 'masked and narrow: largest difference ' in text
     assert 'G dense' in text
+
+
+def test_what_is_pinned_is_said_by_module(analyse, tmp_path):
+    config = small_config('retinanet')
+    config.model.neck.norm_cfg = dict(type='GN', num_groups=1)
+    path = tmp_path / 'normed.py'
+    config.dump(path)
+    text = analyse(path, '--shape', SIDE, '--divisor=1', '--keep=0.9')
+    share, _, rest = text.partition('Pinned compute: ')[2].partition('%')
+    assert 0 < float(share) < 50
+    module, gigaflops, of_all, by = rest.splitlines()[2].split(maxsplit=3)
+    assert module == 'neck.fpn_convs.0.conv'
+    assert 0 < float(gigaflops) and 0 < float(of_all[:-1]) <= float(share)
+    assert by.strip().split('; ') == [
+        'out: it is a single channel',
+        'in: it is a single channel',
+    ]
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,18 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.logging import MessageHub, MMLogger
+from mmengine.model import is_model_wrapper
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.testing.runner_test_case import RunnerTestCase
 from mmengine.visualization import Visualizer
 
 from chex_mm.engine.command_line import (
+    CommandError,
+    build_runner,
     find_checkpoint,
     how_to_install,
     load_config,
+    run_command,
     use_scope,
 )
 
@@ -317,3 +321,57 @@ def test_a_script_without_arguments_says_how_to_call_it(script):
     assert done.returncode == 2
     assert f'tools/{script} ' in done.stderr
     assert '[options of' in done.stderr
+
+
+TOOLS = {path.name for path in (ROOT / 'tools').glob('*.py')}
+
+
+@pytest.mark.parametrize('script', sorted(TOOLS - {'install.py'}))
+def test_every_tool_can_show_the_whole_error(script, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command(monkeypatch, script, '--help')
+    assert stopped.value.code == 0
+    assert '--debug ' in capsys.readouterr().out
+
+
+def test_debug_shows_the_whole_error(toy, monkeypatch):
+    with pytest.raises(CommandError, match='there is no checkpoint file'):
+        command(monkeypatch, 'test.py', toy, 'gone.pth', '--debug')
+
+
+def test_a_value_that_this_package_refuses_is_one_line(toy, refused):
+    with toy.open('a') as config:
+        config.write(
+            "custom_imports = dict(imports=['chex_mm.engine'])\n"
+            "custom_hooks = [dict(type='CHEXHook', budget=dict("
+            "type='flops', keep=2))]\n"
+        )
+    said = refused('train.py', toy)
+    assert said.startswith('error: keep=2 is not a share of the dense model')
+
+
+def test_processes_on_a_cpu_have_statistics_of_their_own(
+    toy, monkeypatch, capsys
+):
+    ranks = dict(RANK=0, LOCAL_RANK=0, WORLD_SIZE=1)
+    ranks.update(MASTER_ADDR='127.0.0.1')
+    for name, value in dict(ranks, MASTER_PORT=free_port()).items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    config = load_config(str(toy), {'sync_bn': 'torch'})
+    config.launcher, config.work_dir = 'pytorch', str(toy.parent)
+    try:
+        runner = build_runner(config)
+        assert is_model_wrapper(runner.model)
+        assert runner.cfg.sync_bn is None
+    finally:
+        torch.distributed.destroy_process_group()
+    assert 'sync_bn is left out' in capsys.readouterr().out
+
+
+def test_a_fault_of_others_is_not_hidden():
+    def fail():
+        int('seven')
+
+    with pytest.raises(ValueError, match='invalid literal'):
+        run_command(fail)

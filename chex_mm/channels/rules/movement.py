@@ -154,6 +154,7 @@ def take(flow, call):
     if dim not in varying(labels):
         flow.take(Take(call.place, few[:1], positions))
         return out
+    _keep_periods(flow, call, few)
     parts = flow.take(Take(call.place, few, positions)).parts
     if parts and (
         len(positions) == parts or flow.splits.get(call.place) == 'slots'
@@ -161,6 +162,18 @@ def take(flow, call):
         slots = few.unflatten(0, (parts, -1))
         flow.tie(slots[:1].expand_as(slots), slots)
     return out
+
+
+def _keep_periods(flow, call, few: Tensor) -> None:
+    """`x[:, ::2]`: what lies between two that are taken goes with them."""
+    step = call.arguments.get('step', 1)
+    if step == 1:
+        return
+    if len(few) % step:
+        flow.pin(few, f'{call.place} takes every so many channels')
+    else:
+        periods = few.unflatten(0, (-1, step))
+        flow.tie(periods[:, :1].expand_as(periods), periods)
 
 
 def moved_positions(call, size: int) -> tuple[Tensor, ...]:

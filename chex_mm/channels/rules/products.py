@@ -187,6 +187,17 @@ def _count_product(flow, call, shape, length: int) -> None:
     )
 
 
+@rule(aten.mv)
+def weigh(flow, call):
+    """A sum over channels with a weight for each (a mean of bins)."""
+    x, weights = call['self'], call['vec']
+    for tensor, dim in ((x, 1), (weights, 0)):
+        if not flow.is_constant(tensor, (dim,)):
+            reason = f'{call.place} contracts over channels'
+            flow.pin(flow.labels(tensor), reason)
+    return flow.labels(x)[:, 0]
+
+
 @rule(aten.baddbmm)
 def add_product(flow, call):
     """Something plus a product of activations."""
@@ -226,3 +237,16 @@ def contract(flow, call):
     """A sum over channels, whose number a cut would change."""
     flow.pin_inputs(call, f'{call.place} contracts over channels')
     return None
+
+
+@rule(aten.embedding)
+def look_up(flow, call):
+    """Rows are picked by data, and each of them holds all channels."""
+    if flow.has_channels(call['indices']):
+        flow.pin(
+            flow.labels(call['indices']), f'{call.place} uses it as an index'
+        )
+    rows = flow.axis(call['weight'], 0, Role.ROW)
+    flow.pin(rows, f'{call.place} picks rows by data')
+    columns = flow.axis(call['weight'], 1, Role.ROW)
+    return spread(columns, call.out.shape, call.out.ndim - 1)

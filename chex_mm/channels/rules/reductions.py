@@ -76,6 +76,8 @@ def _keep_rows(flow, call, dims: list[int]) -> None:
     aten.cumsum,
     aten.cumprod,
     aten.logcumsumexp,
+    aten.cummax,
+    aten.cummin,
     aten.sort,
     aten.topk,
     aten.kthvalue,

@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 
-from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.model import BaseAveragedModel
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmengine.utils import apply_to
@@ -21,15 +21,24 @@ from ...explore.budget import Budget
 from ...explore.explorer import ChannelExplorer
 from ...explore.scope import select_groups
 from ..models.masked_backbone import marked_scopes, write_masks
-from ..randomness import random_state, set_random_state
+from ..randomness import set_random_state
 from ..tracing import trace_detector, training_batch
 from . import recipe, report
 from .checkpoint import check_shapes, graph_from_state, graph_state
+from .compute import TrainingCompute, flops_share
 from .replicas import check_replicas, shared_graph, shared_plan
-from .resume import RewoundIterator, pending_gradients, set_gradients
+from .resume import (
+    RandomStates,
+    RewoundIterator,
+    is_checkpoint_due,
+    pending_gradients,
+    set_gradients,
+    state_of_rank,
+)
+from .rewrap import refresh_average, rewrap_model
 from .settings import Settings
 from .training_run import (
-    averaged_copies,
+    averaged_models,
     bare_model,
     check_runner,
     epoch_length,
@@ -53,14 +62,16 @@ class CHEXHook(Hook):
         self.settings = Settings(**settings)
         self.explorer: ChannelExplorer | None = None
         self.schedule: tuple[int, ...] = ()
-        self._copies: tuple[nn.Module, ...] = ()
+        self.compute = TrainingCompute()
+        self._flops = 1.0  # share of the dense model's that the sub-model has
+        self._averages: tuple[BaseAveragedModel, ...] = ()
         self._saved: dict | None = None  # of the checkpoint to resume
-        self._random: dict | None = None  # while validation runs
+        self._random = RandomStates()
 
     def before_train(self, runner: Runner) -> None:
         """Traces the model and makes, or resumes, the sub-model."""
         check_runner(runner)
-        self._copies = averaged_copies(runner, self)
+        self._averages = averaged_models(runner, self)
         self.schedule = self.settings.iterations(
             runner.max_iters, epoch_length(runner)
         )
@@ -78,7 +89,7 @@ class CHEXHook(Hook):
         if self._saved is not None:
             self._resume(runner, model)
         check_replicas(self.explorer)
-        self._enforce()
+        self._adopt(runner)
         self._write_masks()
         runner.logger.info(report.start_summary(self.explorer, self.schedule))
 
@@ -86,9 +97,9 @@ class CHEXHook(Hook):
         """Gives a resumed run its random states back, see `resume`."""
         if self._saved is None:
             return
-        state, self._saved = self._saved['random'], None
-        if not is_main_process():
-            return  # a checkpoint knows the states of rank 0 only
+        state, self._saved = state_of_rank(self._saved['random']), None
+        if state is None:
+            return
         if hasattr(runner.train_loop, 'dataloader_iterator'):
             runner.train_loop.dataloader_iterator = RewoundIterator(
                 runner.train_loop, state
@@ -96,41 +107,54 @@ class CHEXHook(Hook):
         else:
             set_random_state(state)
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
-    ) -> None:
+    def before_train_iter(self, runner: Runner, **_) -> None:
+        """Training draws on: what was kept for a checkpoint is past."""
+        self._random.forget()
+
+    def after_train_iter(self, runner: Runner, **_) -> None:
         """Keeps the sub-model after an optimizer step, changes it if due."""
-        if not runner.optim_wrapper.should_update():
-            return
-        self._enforce()
-        due = bisect_right(self.schedule, runner.iter + 1)
-        if self.explorer.steps_done < due:
-            self._step(runner)
+        self._count(runner)
+        if runner.optim_wrapper.should_update():
+            self._enforce()
+            due = bisect_right(self.schedule, runner.iter + 1)
+            if self.explorer.steps_done < due:
+                self._step(runner)
+        if is_checkpoint_due(runner, by_epoch=False):
+            self._random.gather()
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Collects what a checkpoint needs of the other ranks."""
+        if is_checkpoint_due(runner, by_epoch=True):
+            self._random.gather()
 
     def after_train(self, runner: Runner) -> None:
         """Says what the run ends with."""
-        runner.logger.info(report.end_summary(self.explorer))
+        runner.logger.info(
+            report.end_summary(self.explorer, self.compute.share)
+        )
 
     def before_val(self, runner: Runner) -> None:
         """Remembers the random states: validation must not change a run."""
-        self._random = random_state()
+        self._random.gather()
 
     def after_val(self, runner: Runner) -> None:
         """Goes on as if validation had drawn nothing."""
-        set_random_state(self._random)
-        self._random = None
+        self._random.give_back()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Adds the state of the exploration."""
+        """Adds the state of the exploration, makes the rest dense."""
         if self.explorer is None:
             return
         model = bare_model(runner)
+        gradients = pending_gradients(model, runner.optim_wrapper)
+        self._widen(runner, checkpoint, gradients)
         state = dict(
             explorer=self.explorer.state_dict(),
             graph=graph_state(self.explorer.graph),
             schedule=list(self.schedule),
-            random=self._random or random_state(),
-            gradients=pending_gradients(model, runner.optim_wrapper),
+            compute=self.compute.state_dict(),
+            random=self._random.state_dict(),
+            gradients=gradients,
         )
         checkpoint['chex'] = apply_to(state, is_tensor, lambda t: t.cpu())
 
@@ -213,7 +237,51 @@ class CHEXHook(Hook):
                 'resume=False.'
             )
         self.explorer.load_state_dict(self._saved['explorer'])
-        set_gradients(model, self._saved['gradients'])
+        self.compute.load_state_dict(self._saved['compute'])
+        gradients = dict(self._saved['gradients'])
+        self.explorer.sub_model.hold_state(gradients)
+        set_gradients(model, gradients)
+
+    def _adopt(self, runner: Runner) -> None:
+        """Makes what was built or loaded dense fit the sub-model."""
+        sub_model = self.explorer.sub_model
+        for copy in self._copies:
+            sub_model.adopt(copy)
+        sub_model.adopt_optimizer(runner.optim_wrapper.optimizer)
+        self._follow_sizes(runner)
+
+    def _follow_sizes(self, runner: Runner) -> None:
+        """Makes anew what follows from the sizes."""
+        self._flops = flops_share(self.explorer)
+        if self.explorer.sub_model.execution.is_narrow:
+            rewrap_model(runner)
+            for average in self._averages:
+                refresh_average(average)
+
+    def _widen(
+        self, runner: Runner, checkpoint: dict, gradients: dict
+    ) -> None:
+        """Gives all that a checkpoint holds its dense shapes."""
+        sub_model = self.explorer.sub_model
+        sub_model.widen_state(gradients)
+        sub_model.widen_state(checkpoint['state_dict'])
+        sub_model.widen_state(
+            checkpoint.get('ema_state_dict', {}), prefix='module.'
+        )
+        if 'optimizer' in checkpoint:
+            sub_model.widen_optimizer_state(
+                checkpoint['optimizer'], runner.optim_wrapper.optimizer
+            )
+
+    def _count(self, runner: Runner) -> None:
+        """Counts an iteration's compute and tells the log."""
+        is_narrow = self.explorer.sub_model.execution.is_narrow
+        self.compute.add(self._flops if is_narrow else 1.0)
+        for name, value in (
+            ('sub_model_flops', self._flops),
+            ('compute_spent', self.compute.share),
+        ):
+            runner.message_hub.update_scalar(f'train/{name}', value)
 
     def _step(self, runner: Runner) -> None:
         start = time.perf_counter()
@@ -222,10 +290,15 @@ class CHEXHook(Hook):
             plan, runner.optim_wrapper.optimizer, self._copies
         )
         check_replicas(self.explorer)
+        self._follow_sizes(runner)
         self._write_masks()
         report.report_step(
             runner, self.explorer, plan, done, time.perf_counter() - start
         )
+
+    @property
+    def _copies(self) -> tuple[nn.Module, ...]:
+        return tuple(average.module for average in self._averages)
 
     def _enforce(self) -> None:
         self.explorer.enforce()

@@ -23,8 +23,7 @@ def check_trainable(model: nn.Module, groups: Iterable[ChannelGroup]) -> None:
     Raises:
         ValueError: Names the modules and the config lines to paste.
     """
-    groups = tuple(groups)
-    frozen = dict.fromkeys(_frozen(model, groups))
+    frozen = frozen_modules(model, groups)
     if not frozen:
         return
     options = [option for path in frozen for option in _thaw(model, path)]
@@ -33,7 +32,7 @@ def check_trainable(model: nn.Module, groups: Iterable[ChannelGroup]) -> None:
         if options
         else 'Either set requires_grad=True, or'
     )
-    first = ', '.join(repr(path) for path in list(frozen)[:SHOWN])
+    first = ', '.join(repr(path) for path in frozen[:SHOWN])
     more = ', ...' if len(frozen) > SHOWN else ''
     raise ValueError(
         f'CHEX cannot explore layers that do not train: {_list(frozen)} '
@@ -48,14 +47,10 @@ def recipe_warnings(
     optimizer: Optimizer,
 ) -> list[str]:
     """What of the norm recipe is not met, each with the line to paste."""
+    groups = tuple(groups)
     scales = _scales(model, groups)
     zero = [path for path, scale in scales.items() if not scale.any()]
-    decay = {
-        id(parameter): group.get('weight_decay', 0)
-        for group in optimizer.param_groups
-        for parameter in group['params']
-    }
-    decayed = [p for p, scale in scales.items() if decay.get(id(scale))]
+    decayed = decayed_scales(model, groups, optimizer)
     warnings = []
     if zero:
         options = [
@@ -76,6 +71,26 @@ def recipe_warnings(
             'norm_decay_mult=0)).'
         )
     return warnings
+
+
+def frozen_modules(
+    model: nn.Module, groups: Iterable[ChannelGroup]
+) -> tuple[str, ...]:
+    """Paths of modules in `groups` with frozen parameters or statistics."""
+    return tuple(dict.fromkeys(_frozen(model, groups)))
+
+
+def decayed_scales(
+    model: nn.Module, groups: Iterable[ChannelGroup], optimizer: Optimizer
+) -> tuple[str, ...]:
+    """Paths of norm layers in `groups` whose scales have weight decay."""
+    decay = {
+        id(parameter): group.get('weight_decay', 0)
+        for group in optimizer.param_groups
+        for parameter in group['params']
+    }
+    scales = _scales(model, groups)
+    return tuple(p for p, scale in scales.items() if decay.get(id(scale)))
 
 
 def init_norms(

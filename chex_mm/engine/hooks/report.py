@@ -45,8 +45,8 @@ def start_summary(explorer: ChannelExplorer, schedule: tuple) -> str:
     return '\n'.join(lines)
 
 
-def end_summary(explorer: ChannelExplorer) -> str:
-    """What the run ends with."""
+def end_summary(explorer: ChannelExplorer, compute: float) -> str:
+    """What the run ends with, and its compute as a share of dense."""
     counts = {n: int(mask.sum()) for n, mask in explorer.keep.items()}
     active, total = sum(counts.values()), sum(map(len, explorer.keep.values()))
     state = 'fixed' if explorer.is_finished else 'not finished'
@@ -56,7 +56,9 @@ def end_summary(explorer: ChannelExplorer) -> str:
         f'channels active, {_cost_name(explorer)} {explorer.share():.3f} '
         f'of dense (budget {explorer.budget.keep:.2f}); '
         f'{explorer.graph.flops(counts) / 1e9:.3g} GFLOPs, '
-        f'{explorer.graph.params(counts) / 1e6:.3g} M parameters.'
+        f'{explorer.graph.params(counts) / 1e6:.3g} M parameters. Training '
+        f'took {compute:.1%} of the compute of dense training '
+        f'({explorer.settings.execution} execution).'
     )
 
 

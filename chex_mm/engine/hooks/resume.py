@@ -10,12 +10,74 @@ were used before, so its iterator is wrapped until it has.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from ..randomness import set_random_state
+from ..randomness import random_state, set_random_state
+
+
+class RandomStates:
+    """The random states of all ranks at one point of the run.
+
+    A checkpoint is written by the first rank alone, so the others must have
+    handed in theirs before.
+    """
+
+    def __init__(self):
+        self._kept: list[dict] | None = None
+
+    def gather(self) -> None:
+        """Keeps the states of now; every rank must call it."""
+        self._kept = all_gather_object(random_state())
+
+    def forget(self) -> None:
+        """Training goes on."""
+        self._kept = None
+
+    def give_back(self) -> None:
+        """Goes on as if nothing had been drawn since `gather`."""
+        set_random_state(self._kept[get_rank()])
+        self.forget()
+
+    def state_dict(self) -> list[dict]:
+        """One state for every rank that handed it in."""
+        return self._kept or [random_state()]
+
+
+def state_of_rank(states: list[dict]) -> dict | None:
+    """What this process goes on with; None if nothing was saved for it."""
+    if len(states) != get_world_size():
+        print_log(
+            f'The checkpoint has the random states of {len(states)} '
+            f'processes, this run has {get_world_size()}: it draws other '
+            'numbers than the interrupted run would have.',
+            logger='current',
+            level=logging.WARNING,
+        )
+    return states[get_rank()] if get_rank() < len(states) else None
+
+
+def is_checkpoint_due(runner: Runner, by_epoch: bool) -> bool:
+    """Whether a CheckpointHook writes after this epoch or iteration."""
+    for hook in runner.hooks:
+        if isinstance(hook, CheckpointHook) and hook.by_epoch == by_epoch:
+            is_in_turn, is_last = (
+                (hook.every_n_epochs, hook.is_last_train_epoch)
+                if by_epoch
+                else (hook.every_n_train_iters, hook.is_last_train_iter)
+            )
+            if is_in_turn(runner, hook.interval, hook.save_begin) or (
+                hook.save_last and is_last(runner)
+            ):
+                return True
+    return False
 
 
 class RewoundIterator:

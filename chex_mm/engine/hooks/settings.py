@@ -22,7 +22,9 @@ class Settings(Schedule):
         floor: Least share of each group; default: half of the uniform one.
         score: How channels are ranked over all groups, a key of `SCORES`.
             The mean over norms needs norms that start alike (`norm_init`).
-        execution: 'masked': full shapes, inactive channels zero.
+        execution: 'masked': full shapes with zeros where channels are
+            inactive; 'compact': the live model is cut narrow, so that
+            training costs what the sub-model costs.
         norm_init: Where explored norm layers start in training from
             scratch; None leaves them alone.
         seed: Decides every random draw; default: the runner's.

@@ -6,7 +6,7 @@ A run that cannot be explored is refused here.
 from __future__ import annotations
 
 from mmengine.hooks import EMAHook, Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseAveragedModel, is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
@@ -41,9 +41,11 @@ def check_runner(runner: Runner) -> None:
         )
 
 
-def averaged_copies(runner: Runner, hook: Hook) -> tuple[nn.Module, ...]:
+def averaged_models(
+    runner: Runner, hook: Hook
+) -> tuple[BaseAveragedModel, ...]:
     """The averaged models of hooks that must run before this one."""
-    copies = []
+    averages = []
     for position, other in enumerate(runner.hooks):
         if isinstance(other, EMAHook):
             if position > runner.hooks.index(hook):
@@ -52,8 +54,8 @@ def averaged_copies(runner: Runner, hook: Hook) -> tuple[nn.Module, ...]:
                     'average channels that are inactive. Write '
                     f"dict(type='{type(other).__name__}', ..., priority=49)."
                 )
-            copies.append(other.ema_model.module)
-    return tuple(copies)
+            averages.append(other.ema_model)
+    return tuple(averages)
 
 
 def epoch_length(runner: Runner) -> int | None:

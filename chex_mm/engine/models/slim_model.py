@@ -42,7 +42,7 @@ def plain_architecture(config: Any) -> Any:
         return type(config)(
             (key, plain_architecture(value))
             for key, value in config.items()
-            if not _is_pretrained(key, value)
+            if not is_pretrained(key, value)
         )
     if isinstance(config, (list, tuple)):
         return type(config)(map(plain_architecture, config))
@@ -56,7 +56,8 @@ def type_name(config: dict) -> str:
     return name.rpartition('.')[2]
 
 
-def _is_pretrained(key: str, value: Any) -> bool:
+def is_pretrained(key: str, value: Any) -> bool:
+    """Whether an entry of a config names weights to start from."""
     if key == 'pretrained':
         return isinstance(value, str)
     parts = value if isinstance(value, (list, tuple)) else [value]

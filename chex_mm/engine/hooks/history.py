@@ -1,0 +1,188 @@
+"""What a run did to its channels, step by step, in one small file.
+
+The file is complete after every exploration step. Plain data and tensors
+only; a resumed run goes on in the file that it finds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.dist import is_main_process
+from torch import Tensor
+
+from ...channels.graph import ChannelGraph, Role
+from ...explore.explorer import ChannelExplorer
+from ...explore.regrowth import regrow_factor
+from ..files import replacing
+
+FILE = 'chex_history.pth'
+
+
+class History:
+    """Writes masks and costs of a run into its work directory.
+
+    Entry 0 is the initial sub-model, entry `n` what step `n` made.
+
+    Args:
+        work_dir: Of the run.
+        explorer: As the run starts with it, or goes on with it.
+        schedule: Iterations after which steps are due.
+        length: Iterations of the run.
+    """
+
+    def __init__(
+        self,
+        work_dir: str | Path,
+        explorer: ChannelExplorer,
+        schedule: Sequence[int],
+        length: int,
+    ):
+        self.path = Path(work_dir, FILE)
+        self.explorer = explorer
+        parts = cost_of_parts(explorer.graph, {})
+        before = self._before()
+        self.state = dict(
+            groups={n: len(mask) for n, mask in explorer.keep.items()},
+            budget=asdict(explorer.budget),
+            execution=explorer.settings.execution,
+            schedule=list(schedule),
+            length=length,
+            dense=dict(total_cost(parts), parts=parts),
+            entries=before['entries'],
+            scales=before['scales'],
+        )
+        done = explorer.steps_done
+        self.add(schedule[done - 1] if done else 0)
+
+    def add(self, iteration: int, seconds: float = 0.0) -> None:
+        """Adds the sub-model of now; to be called after every step.
+
+        Args:
+            iteration: After which the explorer made it, from 1.
+            seconds: That the step took.
+        """
+        explorer, entries = self.explorer, self.state['entries']
+        step = explorer.steps_done
+        if entries and entries[-1]['step'] == step:
+            return  # a resumed run knows it
+        if step and not self.state['scales'] and entries:
+            self.state['scales'] = active_scales(
+                explorer.graph,
+                explorer.state_dict()['memory'],
+                masks(self.state, entries[-1]),
+            )
+        parts = cost_of_parts(explorer.graph, explorer.keep)
+        entries.append(
+            dict(
+                step=step,
+                iteration=iteration,
+                share=explorer.share(),
+                regrow_factor=regrow_factor(
+                    step / explorer.total_steps, explorer.settings.regrow
+                ),
+                seconds=seconds,
+                **total_cost(parts),
+                parts=parts,
+                masks=_packed(explorer.keep),
+            )
+        )
+        self._write()
+
+    def _before(self) -> dict:
+        """What the run did before it was resumed, if its file is there."""
+        done, nothing = self.explorer.steps_done, dict(entries=[], scales={})
+        if not (done and self.path.is_file()):
+            return nothing
+        found = read_history(self.path)
+        sizes = {n: len(mask) for n, mask in self.explorer.keep.items()}
+        if found['groups'] != sizes:
+            return nothing
+        entries = [e for e in found['entries'] if e['step'] <= done]
+        return dict(entries=entries, scales=found['scales'])
+
+    def _write(self) -> None:
+        if is_main_process():
+            with replacing(self.path) as unfinished:
+                torch.save(self.state, unfinished)
+
+
+def read_history(path: str | Path) -> dict:
+    """What `History` wrote, see there."""
+    return torch.load(path, map_location='cpu', weights_only=True)
+
+
+def masks(state: Mapping, entry: Mapping) -> dict[str, Tensor]:
+    """The active channels of an entry, by group."""
+    sizes = state['groups']
+    bits = np.unpackbits(entry['masks'].numpy(), count=sum(sizes.values()))
+    parts = torch.from_numpy(bits).bool().split(list(sizes.values()))
+    return dict(zip(sizes, parts))
+
+
+def active_scales(
+    graph: ChannelGraph, tensors: Mapping[str, Tensor], keep: Mapping
+) -> dict[str, Tensor]:
+    """|scale| of the norms on active channels, by group.
+
+    Args:
+        graph: The channels.
+        tensors: Dense, by name.
+        keep: The active channels, by group.
+    """
+    found = {}
+    for name, mask in keep.items():
+        scales = [
+            tensors[piece.tensor]
+            .detach()
+            .abs()
+            .float()
+            .cpu()[piece.positions(mask)]
+            for piece in graph.groups[name].with_role(Role.SCALE)
+        ]
+        if scales:
+            found[name] = torch.cat(scales)
+    return found
+
+
+def cost_of_parts(
+    graph: ChannelGraph, keep: Mapping[str, Tensor]
+) -> dict[str, dict[str, int]]:
+    """FLOPs and parameters of the parts of a model, such as its stages."""
+    counts = graph.counts(keep)
+    flops, params = Counter(), Counter()
+    for work in graph.work:
+        flops[part_of(work.module)] += work.flops(counts)
+    for name in sorted(graph.parameters):
+        part = part_of(name.rpartition('.')[0])
+        params[part] += math.prod(graph.shape(name, counts))
+    return {
+        part: dict(flops=flops[part], params=params[part])
+        for part in dict.fromkeys([*flops, *params])
+    }
+
+
+def part_of(module: str) -> str:
+    """The part of a model that a module path is in: its first two names."""
+    return '.'.join(module.split('.')[:2])
+
+
+def total_cost(parts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """FLOPs and parameters of all parts together."""
+    return {
+        key: sum(part[key] for part in parts.values())
+        for key in ('flops', 'params')
+    }
+
+
+def _packed(keep: Mapping[str, Tensor]) -> Tensor:
+    """All masks as bits, one after the other."""
+    return torch.from_numpy(
+        np.packbits(torch.cat([m.cpu() for m in keep.values()]).numpy())
+    )

@@ -1,0 +1,149 @@
+"""How a sub-model is held: as zeros in full shapes, or physically narrow.
+
+What is held can be made dense and back, so that exploration knows dense
+tensors only and every execution explores alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..channels.graph import ChannelGraph
+from ..surgery.resize import (
+    dense_sizes,
+    fit_sizes,
+    set_data,
+)
+from .activity import Activity
+from .tables import register
+
+Tensors = Mapping[str, Tensor]
+
+
+class Execution(Protocol):
+    """What every entry of `EXECUTIONS` does.
+
+    It is made of the dense model, its graph and the explored groups. All
+    methods run without gradients; `dense` is a tensor of full shape that is
+    zero where out of use, `held` the same as this execution holds it.
+
+    Attributes:
+        is_narrow: Whether the model computes with less, so that sizes
+            change whenever channels do.
+    """
+
+    is_narrow: bool
+
+    def widen(self, active: Activity, name: str, held: Tensor) -> Tensor:
+        """Dense from held; may share memory with it."""
+
+    def hold(self, active: Activity, name: str, dense: Tensor) -> Tensor:
+        """Held from dense; what is out of use may be anything there."""
+
+    def shape(self, active: Activity, name: str) -> tuple[int, ...]:
+        """Shape of held."""
+
+    def put(self, tensor: Tensor, held: Tensor) -> None:
+        """Gives the same tensor object other contents."""
+
+    def settle(self, active: Activity, tensors: Tensors) -> None:
+        """Prepares `enforce`, after all live tensors were put."""
+
+    def fit(self, model: nn.Module, counts: Mapping[str, int]) -> None:
+        """Makes module attributes fit, after all of its tensors were put."""
+
+    def enforce(self, tensors: Tensors) -> None:
+        """Makes what is out of use have no effect, after a training step."""
+
+
+# Keyed by what settings call `execution`.
+EXECUTIONS: dict[
+    str, Callable[[nn.Module, ChannelGraph, Iterable[str]], Execution]
+] = {}
+
+
+@register(EXECUTIONS, 'masked')
+class Masked:
+    """Full shapes, zero where out of use."""
+
+    is_narrow = False
+
+    def __init__(self, model, graph, groups):
+        self._vectors: dict[str, Tensor] = {}  # 1 in use, 0 out of use
+        self._others: dict[str, Tensor] = {}  # True out of use
+
+    def widen(self, active, name, held):
+        return held
+
+    def hold(self, active, name, dense):
+        return torch.where(active.of(name).to(dense.device), dense, 0)
+
+    def shape(self, active, name):
+        return active.dense_shape(name)
+
+    def put(self, tensor, held):
+        tensor.detach().copy_(held)
+
+    def settle(self, active, tensors):
+        """Makes the masks once that are applied often."""
+        self._vectors, self._others = {}, {}
+        for name in active:
+            mask = active.of(name).to(tensors[name].device)
+            if mask.all():
+                continue
+            if mask.dim() == 1:
+                self._vectors[name] = mask.to(tensors[name].dtype)
+            else:
+                self._others[name] = ~mask
+
+    def fit(self, model, counts):
+        """Every size stays."""
+
+    def enforce(self, tensors):
+        """Zeroes in place; all vectors (most of the tensors) at once."""
+        vectors = [tensors[name] for name in self._vectors]
+        if vectors:
+            masks = [
+                mask.to(vector)
+                for mask, vector in zip(self._vectors.values(), vectors)
+            ]
+            torch._foreach_mul_(vectors, masks)
+            torch._foreach_add_(vectors, 0)  # -0.0 becomes 0.0
+        for name, mask in self._others.items():
+            tensors[name].masked_fill_(mask.to(tensors[name].device), 0)
+
+
+@register(EXECUTIONS, 'compact')
+class Compact:
+    """Only what is in use: training costs what the sub-model costs."""
+
+    is_narrow = True
+
+    def __init__(self, model, graph, groups):
+        self._graph = graph
+        self._sizes = dense_sizes(model, graph, groups)
+
+    def widen(self, active, name, held):
+        return active.widen(name, held)
+
+    def hold(self, active, name, dense):
+        return active.cut(name, dense)
+
+    def shape(self, active, name):
+        return active.shape(name)
+
+    def put(self, tensor, held):
+        set_data(tensor, held)
+
+    def settle(self, active, tensors):
+        """There is nothing out of use to keep down."""
+
+    def fit(self, model, counts):
+        fit_sizes(model, self._sizes, self._graph, counts)
+
+    def enforce(self, tensors):
+        """Nothing is out of use."""

@@ -1,0 +1,68 @@
+"""Puts every error message of the package into the page about them.
+
+A hook of MkDocs. Messages are read from the source, so that none is missing
+and none is out of date.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ERRORS = ('ValueError', 'ChexError', 'CommandError')
+PLACE = '<!-- messages -->'
+# Folder to what a reader knows it by.
+ROOMS = {
+    'tools': 'Command lines',
+    'chex_mm/engine': 'Training, slimming and reports (`chex_mm.engine`)',
+    'chex_mm/explore': 'Exploration (`chex_mm.explore`)',
+    'chex_mm/surgery': 'Cutting and verification (`chex_mm.surgery`)',
+    'chex_mm/channels': 'Channels (`chex_mm.channels`)',
+}
+
+
+def on_page_markdown(markdown: str, **_) -> str:
+    """The page with all messages where it asks for them."""
+    return (
+        markdown.replace(PLACE, all_messages())
+        if PLACE in markdown
+        else (markdown)
+    )
+
+
+def all_messages() -> str:
+    """A list of messages under a heading for each room."""
+    parts = []
+    for folder, title in ROOMS.items():
+        found = sorted(set(messages(ROOT / folder)), key=str.lower)
+        # Two backticks: some messages have one.
+        lines = [f'- `` {text} ``' for text in found]
+        parts.append('\n'.join([f'### {title}', '', *lines]))
+    return '\n\n'.join(parts)
+
+
+def messages(folder: Path) -> Iterator[str]:
+    """What the errors in the files below a folder say."""
+    for path in sorted(folder.rglob('*.py')):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                kind = getattr(node.exc.func, 'id', '')
+                if kind in ERRORS and node.exc.args:
+                    text = _text(node.exc.args[0]).strip()
+                    if text.strip('… :.'):
+                        yield ' '.join(text.split())
+
+
+def _text(node: ast.expr) -> str:
+    """A message; what is filled in when it is raised is an ellipsis."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return ''.join(map(_text, node.values))
+    if isinstance(node, ast.BinOp):
+        return _text(node.left) + _text(node.right)
+    if isinstance(node, ast.IfExp):
+        return _text(node.body)
+    return '…'

@@ -1,0 +1,123 @@
+"""Architectures come from configs and from torchvision alike."""
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from chex_mm.engine import zoo, zoo_sources
+from chex_mm.engine.zoo_sources import (
+    from_config,
+    make,
+    why_not_runnable,
+    with_few_regions,
+)
+from chex_mm.errors import ChexError
+
+from .small_detectors import small_config
+
+
+def test_settings_count_few_and_the_architecture_stays():
+    model = dict(
+        backbone=dict(channels=256, strides=(1, 2)),
+        train_cfg=dict(rcnn=[dict(sampler=dict(num=512, pos_fraction=0.25))]),
+        test_cfg=dict(rpn=dict(nms_pre=1000, score_thr=0.05), debug=True),
+    )
+    assert with_few_regions(model) == dict(
+        backbone=dict(channels=256, strides=(1, 2)),
+        train_cfg=dict(rcnn=[dict(sampler=dict(num=64, pos_fraction=0.25))]),
+        test_cfg=dict(rpn=dict(nms_pre=64, score_thr=0.05), debug=True),
+    )
+
+
+@pytest.mark.parametrize(
+    ('text', 'reason'),
+    [
+        (
+            'carafe_forward_impl: implementation for device cpu:0 not found.',
+            'mmcv has no CPU kernel of carafe_forward',
+        ),
+        (
+            "No module named 'mmpretrain'",
+            'it needs mmpretrain, which is not installed',
+        ),
+        (
+            'transformers is not installed, please install it by: pip',
+            'it needs transformers, which is not installed',
+        ),
+        (
+            '<urlopen error [Errno -3] Temporary failure>',
+            'it downloads weights of a language or vision model',
+        ),
+        (
+            'batch_norm eps must be positive, but got 0',
+            'torch refuses its batch norms, of which eps is 0',
+        ),
+        ('Torch not compiled with CUDA enabled', 'it calls CUDA by name'),
+        ('mat1 and mat2 shapes cannot be multiplied', None),
+    ],
+)
+def test_what_the_machine_lacks(text, reason):
+    outer = ChexError('Detector fails in its loss path')
+    outer.__cause__ = RuntimeError(text)
+    assert why_not_runnable(outer) == reason
+    assert why_not_runnable(RuntimeError(text)) == reason
+
+
+def test_an_architecture_that_cannot_run_here_is_no_failure(monkeypatch):
+    def build(name, side):
+        raise ModuleNotFoundError("No module named 'fairscale'")
+
+    monkeypatch.setattr(zoo_sources, '_torchvision_model', build)
+    verdict = zoo.judge('x', lambda: make('torchvision', 'x', [32]))
+    assert (verdict.status, verdict.reason) == (
+        'not runnable',
+        'it needs fairscale, which is not installed',
+    )
+
+
+def test_the_first_size_at_which_it_runs_is_taken(monkeypatch):
+    sides = []
+
+    def build(name, side):
+        sides.append(side)
+        if side < 100:
+            raise ChexError(f'too small: {side}')
+        return side
+
+    monkeypatch.setattr(zoo_sources, '_torchvision_model', build)
+    assert make('torchvision', 'x', [32, 64, 128, 256]) == 128
+    assert sides == [32, 64, 128]
+    with pytest.raises(ChexError, match='too small: 64'):
+        make('torchvision', 'x', [32, 64])
+
+
+def test_sizes_are_asked_for():
+    with pytest.raises(ValueError, match='sides is empty; pass one'):
+        make('torchvision', 'x', [])
+
+
+def test_a_model_of_torchvision():
+    verdict = zoo.judge(
+        'squeezenet1_1', lambda: make('torchvision', 'squeezenet1_1', [64])
+    )
+    assert (verdict.status, verdict.reason) == ('exact', '')
+    assert verdict.prunable > 0.99
+
+
+def test_names_of_torchvision():
+    assert zoo_sources.names('torchvision', ['resnet18', 'vgg11']) == [
+        'resnet18',
+        'vgg11',
+        'vgg11_bn',
+    ]
+
+
+def test_a_detector_learns_and_is_built_anew():
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        candidate = from_config(small_config('retinanet'), 64)
+        built = candidate.rebuild({})
+        loss = candidate.loss(candidate.model)
+    assert type(built) is type(candidate.model)
+    assert isinstance(built, nn.Module) and torch.isfinite(loss)
+    assert [path.mode for path in candidate.paths.also] == ['predict', 'loss']

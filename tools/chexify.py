@@ -1,0 +1,120 @@
+"""Turns a config of mmdet or mmdet3d into a CHEX run from scratch.
+
+Writes a short config that inherits from it and trains as it is. Needs no
+data set.
+"""
+
+import sys
+from argparse import Namespace
+from contextlib import redirect_stdout
+from pathlib import Path
+
+from chex_mm.engine.chexify import STAGES, Adoption, Chexified, chexify
+from chex_mm.engine.command_line import (
+    CommandError,
+    command_parser,
+    load_config,
+    quiet,
+    run_command,
+    use_scope,
+)
+from chex_mm.engine.files import check_file
+from chex_mm.engine.progress import Stages
+
+
+def parse_arguments() -> Namespace:
+    parser = command_parser(__doc__.partition('\n')[0])
+    parser.add_argument(
+        'config', help='a config file, or PACKAGE::PATH of an installed one'
+    )
+    parser.add_argument(
+        '--out', required=True, type=Path, help='the config to write'
+    )
+    parser.add_argument(
+        '--keep',
+        type=float,
+        default=Adoption.keep,
+        help='share of the FLOPs that the final model may cost '
+        '(default: %(default)s)',
+    )
+    parser.add_argument(
+        '--scope',
+        nargs='+',
+        default=(),
+        metavar='PATTERN',
+        help='explore these parts only, e.g. backbone neck; a backbone alone '
+        'is wrapped in MaskedBackbone',
+    )
+    parser.add_argument(
+        '--of-scope',
+        action='store_true',
+        help='the budget is a share of the FLOPs of the scope',
+    )
+    parser.add_argument(
+        '--pretrained',
+        action='store_true',
+        help='start from the weights that the config names',
+    )
+    _add_size_arguments(parser)
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace the file'
+    )
+    return parser.parse_args()
+
+
+def _add_size_arguments(parser) -> None:
+    """Of channels, and of the image whose FLOPs are told."""
+    parser.add_argument(
+        '--divisor',
+        type=int,
+        default=Adoption.divisor,
+        help='widths are multiples of it where possible '
+        '(default: %(default)s)',
+    )
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs='+',
+        default=list(Adoption.shape),
+        help='height and width of the image, or one number for both '
+        '(default: 320)',
+    )
+
+
+def run(arguments: Namespace) -> Chexified:
+    if not 1 <= len(arguments.shape) <= 2:
+        raise CommandError('--shape takes one number or two.')
+    if arguments.of_scope and not arguments.scope:
+        raise CommandError('--of-scope needs --scope.')
+    adoption = Adoption(
+        keep=arguments.keep,
+        scope=tuple(arguments.scope),
+        of_scope=arguments.of_scope,
+        pretrained=arguments.pretrained,
+        divisor=arguments.divisor,
+        shape=(arguments.shape[0], arguments.shape[-1]),
+    )
+    check_file(arguments.out, arguments.overwrite)
+    config = load_config(arguments.config)
+    quiet()
+    use_scope(config)
+    with Stages(STAGES) as stages:
+        return chexify(
+            *(arguments.config, config, arguments.out, adoption),
+            overwrite=arguments.overwrite,
+            told=stages.next,
+        )
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    with redirect_stdout(sys.stderr):  # loggers and libraries print
+        done = run(arguments)
+    print(done.summary)
+    for warning in done.warnings:
+        print(f'warning: {warning}')
+    print(f'python tools/train.py {arguments.out}')
+
+
+if __name__ == '__main__':
+    run_command(main)
