@@ -11,7 +11,7 @@ from chex_mm.engine.chexify import Adoption, chexify
 from chex_mm.engine.command_line import build_runner, load_config
 from chex_mm.engine.hooks.chex_hook import CHEXHook
 
-from . import small_detectors, small_detectors3d, voxel_detectors
+from . import small_detectors
 from .generated_runs import generated, short_run
 
 pytestmark = [
@@ -28,13 +28,17 @@ pytestmark = [
 SIDE = 128
 TRAINING = ('frozen_stages', 'norm_eval', 'norm_cfg')
 IMAGES = ('retinanet', 'mask_rcnn', 'rtmdet', 'yolox', 'ssd', 'fcos')
-CLOUDS = {'votenet': small_detectors3d, 'pointpillars': voxel_detectors}
+CLOUDS = ('votenet', 'pointpillars')
 
 
 def stock(name):
     """A small detector that trains as in mmdet: frozen, pre-trained."""
     if name in CLOUDS:
-        return CLOUDS[name].small_config(name)
+        pytest.importorskip('mmdet3d', reason='the model is one of mmdet3d')
+        from . import small_detectors3d, voxel_detectors
+
+        modules = (small_detectors3d, voxel_detectors)
+        return modules[CLOUDS.index(name)].small_config(name)
     path, changes = small_detectors.DETECTORS[name]
     config = load_config(f'mmdet::{path}')
     changes = deepcopy(changes)

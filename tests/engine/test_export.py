@@ -26,7 +26,7 @@ from chex_mm.engine.tracing import generated_batch, trace_detector
 from chex_mm.explore import Budget, uniform_counts
 from chex_mm.surgery import describe
 
-from . import small_detectors, small_detectors3d, voxel_detectors
+from . import small_detectors
 
 pytest.importorskip('onnxruntime')
 pytestmark = [
@@ -50,7 +50,13 @@ FORMS = ('onnx', 'torchscript')
 
 def small(name):
     """Config and model of a small detector."""
-    for module in (small_detectors, voxel_detectors, small_detectors3d):
+    modules = [small_detectors]
+    if name not in small_detectors.DETECTORS:
+        pytest.importorskip('mmdet3d', reason='the model is one of mmdet3d')
+        from . import small_detectors3d, voxel_detectors
+
+        modules = [voxel_detectors, small_detectors3d]
+    for module in modules:
         if name in module.DETECTORS:
             config = module.small_config(name)
             built = module.build_small(name)

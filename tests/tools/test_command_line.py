@@ -354,6 +354,8 @@ def test_processes_on_a_cpu_have_statistics_of_their_own(
     toy, monkeypatch, capsys
 ):
     ranks = dict(RANK=0, LOCAL_RANK=0, WORLD_SIZE=1)
+    # mmengine warns where nothing says how many threads a process has
+    ranks.update(OMP_NUM_THREADS=1, MKL_NUM_THREADS=1)
     ranks.update(MASTER_ADDR='127.0.0.1')
     for name, value in dict(ranks, MASTER_PORT=free_port()).items():
         monkeypatch.setenv(name, str(value))
