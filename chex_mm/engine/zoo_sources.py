@@ -52,6 +52,9 @@ OUT_OF_REACH = {
     r'please (?:run|install) .*?pip install ([\w.-]+)': (
         'it needs {}, which is not installed'
     ),
+    r'Please follow \S+ to install ([\w ]+)': (
+        'it needs {}, which is not installed'
+    ),
     r'(not compiled with CUDA|No CUDA GPUs|Found no NVIDIA)': (
         'it calls CUDA by name'
     ),

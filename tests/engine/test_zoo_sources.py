@@ -40,6 +40,10 @@ def test_settings_count_few_and_the_architecture_stays():
             'mmcv has no CPU kernel of carafe_forward',
         ),
         (
+            'Please follow `get_started.md` to install Minkowski Engine.`',
+            'it needs Minkowski Engine, which is not installed',
+        ),
+        (
             "No module named 'mmpretrain'",
             'it needs mmpretrain, which is not installed',
         ),
