@@ -55,7 +55,7 @@ OUT_OF_REACH = {
     r'Please follow \S+ to install ([\w ]+)': (
         'it needs {}, which is not installed'
     ),
-    r'(not compiled with CUDA|No CUDA GPUs|Found no NVIDIA)': (
+    r'(not compiled with CUDA|No CUDA GPUs|Found no NVIDIA|initialize CUDA)': (
         'it calls CUDA by name'
     ),
     r'(batch_norm eps must be positive)': (

@@ -44,6 +44,10 @@ def test_settings_count_few_and_the_architecture_stays():
             'it needs Minkowski Engine, which is not installed',
         ),
         (
+            'Cannot re-initialize CUDA in forked subprocess.',
+            'it calls CUDA by name',
+        ),
+        (
             "No module named 'mmpretrain'",
             'it needs mmpretrain, which is not installed',
         ),
