@@ -23,6 +23,7 @@ from chex_mm.channels.graph import (
     UnknownOp,
     Work,
 )
+from chex_mm.channels.labels import without_repeats
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,14 @@ class Facts:
                 self.size += length
             self.spaces[tensor, dim] = Space(tensor, dim, role, labels)
         return self.spaces[tensor, dim].labels
+
+    def are_rows(self, labels: Tensor) -> bool:
+        """Whether they are all rows of a tensor, constant in each row."""
+        few = without_repeats(labels, but=0)
+        return few.numel() == len(labels) and any(
+            space.dim == 0 and torch.equal(space.labels, few.flatten())
+            for space in self.spaces.values()
+        )
 
 
 class Components:

@@ -138,7 +138,8 @@ class Flow(Watch):
             labels = (labels,) * len(call.outs)
         for tensor, label in zip(call.outs, labels):
             if isinstance(tensor, Tensor):
-                self.label(tensor, label, written=_is_among(tensor, call))
+                written = any(tensor is t for t in call.inputs)
+                self.label(tensor, label, written)
 
     def rule_of(self, call: Call) -> Callable | None:
         """By overload, by operator, or by what torch's schema calls it."""
@@ -241,7 +242,7 @@ class Flow(Watch):
         """The label tensor, of the tensor's shape.
 
         A parameter with channels along several dimensions cannot be told by
-        one label per element; it is pinned.
+        one label per element: of a kernel the rows go on, the rest is pinned.
         """
         if tensor in self._deferred:
             self.pin(*self._deferred.pop(tensor))
@@ -262,9 +263,13 @@ class Flow(Watch):
             if len(long) == 1:
                 vector = self.axis(tensor, long[0], Role.VALUE)
                 return spread(vector, tensor.shape, long[0])
-        for vector in self.axes(tensor):
+        axes = self.axes(tensor)
+        is_kernel = tensor.ndim > 2 and axes[0] is not None
+        for vector in axes[is_kernel:]:
             if vector is not None:
                 self.pin(vector, 'an operator takes the weight as a whole')
+        if is_kernel:
+            return spread(axes[0], tensor.shape, 0)
         return torch.zeros((), dtype=torch.long).expand(tensor.shape)
 
     def axes(self, tensor: Tensor) -> tuple[Tensor | None, ...]:
@@ -289,8 +294,8 @@ class Flow(Watch):
     def axis(self, tensor: Tensor, dim: int, role: Role) -> Tensor:
         """Label vector of a weight along a dimension.
 
-        For an activation in the place of a weight (a dynamic kernel) the
-        channels are pinned and the vector is 0.
+        A kernel computed from another one has its rows. Other activations
+        in the place of a weight (dynamic kernels) are pinned, which is 0.
         """
         if id(tensor) in self._names:
             name, _ = self._names[id(tensor)]
@@ -298,11 +303,13 @@ class Flow(Watch):
         vectors = self._labels.get(tensor)
         if isinstance(vectors, Axes) and vectors.vectors[dim] is not None:
             return vectors.vectors[dim]
+        labels = self.labels(tensor)
         if tensor.ndim == 1:
-            return self.labels(tensor)
-        self.pin(
-            self.labels(tensor), 'it computes the weight of another operator'
-        )
+            return labels
+        if not self.facts.are_rows(labels):
+            self.pin(labels, 'it computes the weight of another operator')
+        elif dim == 0:
+            return labels.flatten(1)[:, 0]
         return torch.zeros(tensor.shape[dim], dtype=torch.long)
 
     def vector(self, tensor: Tensor, dim: int) -> Tensor:
@@ -391,7 +398,3 @@ def spread(vector: Tensor, shape, dim: int) -> Tensor:
     view = [1] * len(shape)
     view[dim] = -1
     return vector.view(view).expand(shape)
-
-
-def _is_among(tensor: Tensor, call: Call) -> bool:
-    return any(tensor is t for t in call.inputs)

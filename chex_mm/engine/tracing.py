@@ -18,6 +18,7 @@ from mmengine.config import Config
 from mmengine.logging import MessageHub, print_log
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import Runner
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -104,6 +105,11 @@ def _generated_images(model: nn.Module, shape, classes: int) -> Batch:
         )
     for sample in batch['data_samples']:
         sample.gt_instances.labels %= classes
+        if getattr(model, 'with_rpn', True) is False:  # regions are data
+            boxes = sample.gt_instances.bboxes
+            sample.proposals = InstanceData(
+                bboxes=boxes.clone(), scores=torch.ones(len(boxes))
+            )
     return batch
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -138,7 +138,11 @@ def from_config(config: Config, side: int) -> Candidate:
     if getattr(model.data_preprocessor, 'batch_augments', None):
         model.data_preprocessor.batch_augments = None  # pads to 1024 pixels
     batch = generated_batch(model, (3, side, side), config)
-    paths = run_paths(copy.deepcopy(model), batch)
+    try:
+        paths = run_paths(copy.deepcopy(model), batch)
+    except ChexError:  # some only run on the boxes that they start from
+        model.init_weights()
+        paths = run_paths(copy.deepcopy(model), batch)
     step = next((p for p in paths.also if p.mode == 'loss'), None)
     return Candidate(
         model=model,
@@ -149,24 +153,45 @@ def from_config(config: Config, side: int) -> Candidate:
     )
 
 
-def with_few_regions(model: Any, is_setting: bool = False) -> Any:
+def with_few_regions(model: dict) -> dict:
     """A model config whose settings ask for few boxes, points and samples.
 
-    Two-stage models else compute the same head a thousand times.
+    Two-stage models else compute the same head a thousand times. As many as
+    the architecture has of something (queries) stay as many.
     """
-    if isinstance(model, dict):
-        return type(model)(
-            (
-                key,
-                value  # cells of a map, as many as the layers before make
-                if key in GRIDS
-                else with_few_regions(value, is_setting or key in SETTINGS),
+    counted = set(_counted(model))
+
+    def few(value: Any, is_setting: bool) -> Any:
+        if isinstance(value, dict):
+            return type(value)(
+                (
+                    key,
+                    part  # cells of a map, as many as the layers before make
+                    if key in GRIDS
+                    else few(part, is_setting or key in SETTINGS),
+                )
+                for key, part in value.items()
             )
-            for key, value in model.items()
-        )
-    if isinstance(model, (list, tuple)):
-        return type(model)(with_few_regions(v, is_setting) for v in model)
-    return min(model, MOST) if is_setting and type(model) is int else model
+        if isinstance(value, (list, tuple)):
+            return type(value)(few(part, is_setting) for part in value)
+        if is_setting and type(value) is int and value not in counted:
+            return min(value, MOST)
+        return value
+
+    return few(model, False)
+
+
+def _counted(value: Any, name: str = '') -> Iterator[int]:
+    """Integers that the architecture calls a number of something."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            if key not in SETTINGS:
+                yield from _counted(part, key)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _counted(part, name)
+    elif type(value) is int and name.startswith('num_'):
+        yield value
 
 
 def _rebuild(config: Config, channels: dict) -> nn.Module:

@@ -61,8 +61,12 @@ for op in (
     aten.smooth_l1_loss,
     aten.huber_loss,
     aten.binary_cross_entropy,
+    aten.binary_cross_entropy_with_logits,
 ):
-    extra = [None] if op is aten.binary_cross_entropy else []
+    extra = {
+        aten.binary_cross_entropy: [None],
+        aten.binary_cross_entropy_with_logits: [None, None],
+    }.get(op, [])
 
     def loss(a, b, op=op, how=0, extra=extra):
         return op(a.clamp(0, 1), b.clamp(0, 1), *extra, how)

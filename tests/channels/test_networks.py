@@ -188,7 +188,7 @@ def trace_decayed():
 
 
 def test_a_loss_takes_weights_as_a_whole():
-    reason = 'an operator takes the weight as a whole'
+    reason = 'aten.sum.default in decay reduces over channels'
     assert trace_decayed().groups['a'].pinned == reason
 
 

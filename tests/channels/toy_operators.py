@@ -102,18 +102,27 @@ class MatrixOfParameters(nn.Module):
         return self.a(x.mean((2, 3))) @ self.b
 
 
-@toy({'b': '3: b:0 b.bias:0 c:1'}, pinned={'a': ''})
+@toy(
+    {'b': '3: b:0 b.bias:0 gain:0 c:1'},
+    pinned={'a': 'meets something of fixed size at aten.convolution'},
+)
 class StandardisedWeight(nn.Module):
-    """The weight goes through operators before it is used."""
+    """Each row of a kernel is normalised over all that it reads.
+
+    So what it reads must stay; what it computes may go.
+    """
 
     def __init__(self):
         super().__init__()
         self.a, self.b, self.c = conv(3, 4), conv(4, 3), conv(3, 2)
+        self.gain = nn.Parameter(torch.rand(3, 1, 1, 1))
 
     def forward(self, x):
-        weight = self.a.weight
-        weight = weight - weight.mean((1, 2, 3), keepdim=True)
-        return self.c(self.b(F.conv2d(x, weight, self.a.bias)))
+        rows = self.b.weight.view(self.b.weight.shape[0], -1)
+        mean = rows.mean(1, keepdim=True).view(-1, 1, 1, 1)
+        std = rows.std(1, keepdim=True).view(-1, 1, 1, 1)
+        weight = self.gain * (self.b.weight - mean) / (std + 1e-3)
+        return self.c(F.conv2d(self.a(x), weight, self.b.bias).relu())
 
 
 @toy({'a': '4: a:0 a.bias:0 b:1'})

@@ -1,11 +1,15 @@
 """Architectures come from configs and from torchvision alike."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
 from chex_mm.engine import zoo, zoo_sources
+from chex_mm.engine.tracing import training_batch
 from chex_mm.engine.zoo_sources import (
     from_config,
     make,
@@ -15,6 +19,7 @@ from chex_mm.engine.zoo_sources import (
 from chex_mm.errors import ChexError
 
 from .small_detectors import small_config
+from .toy_runs import ToyNet, loader
 
 
 def test_settings_count_few_and_the_architecture_stays():
@@ -30,6 +35,15 @@ def test_settings_count_few_and_the_architecture_stays():
         train_cfg=dict(rcnn=[dict(sampler=dict(num=64, pos_fraction=0.25))]),
         test_cfg=dict(rpn=dict(nms_pre=64, score_thr=0.05), debug=True),
     )
+
+
+def test_as_many_regions_as_queries_stay():
+    model = dict(
+        rpn_head=[dict(num_proposals=100)],
+        test_cfg=dict(rcnn=dict(max_per_img=100), rpn=dict(num_kept=300)),
+    )
+    settings = with_few_regions(model)['test_cfg']
+    assert settings == dict(rcnn=dict(max_per_img=100), rpn=dict(num_kept=64))
 
 
 @pytest.mark.parametrize(
@@ -131,3 +145,27 @@ def test_a_detector_learns_and_is_built_anew():
     assert type(built) is type(candidate.model)
     assert isinstance(built, nn.Module) and torch.isfinite(loss)
     assert [path.mode for path in candidate.paths.also] == ['predict', 'loss']
+
+
+def test_a_model_that_only_runs_once_its_weights_are_set():
+    class Embedded(ToyNet):
+        is_set = False
+
+        def init_weights(self):
+            self.is_set = True
+
+        def forward(self, inputs, data_samples=None, mode='tensor'):
+            if not self.is_set:
+                raise RuntimeError('a region of negative width')
+            return super().forward(inputs, data_samples, mode)
+
+    def toy_batch():
+        return training_batch(loader('DefaultSampler'))
+
+    with patch.object(zoo_sources, 'build_model', lambda _: Embedded()):
+        with patch.object(
+            zoo_sources, 'generated_batch', lambda *_: toy_batch()
+        ):
+            candidate = from_config(Config(dict(model=dict())), 8)
+    assert candidate.model.is_set
+    assert torch.isfinite(candidate.loss(candidate.model))

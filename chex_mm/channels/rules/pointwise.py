@@ -62,6 +62,7 @@ def merged(a, b):
     aten.smooth_l1_loss,
     aten.huber_loss,
     aten.binary_cross_entropy,
+    aten.binary_cross_entropy_with_logits,
 )
 def loss(flow, call):
     if call['reduction'] == 0:
