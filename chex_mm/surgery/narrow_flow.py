@@ -7,6 +7,7 @@ one that is missing.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from chex_mm.channels.labels import without_repeats
 from chex_mm.channels.trace import named_tensors, tensors_in
 
 NEXT_SPLIT = {'slots': 'rows', 'rows': 'pin'}
+RECENT = 64  # calls that gave out channels, to look for what failed
 IN_PYTHON = 'a size is written in Python'
 NO_PAIRS = torch.zeros((0, 2), dtype=torch.long)
 
@@ -136,7 +138,7 @@ class NarrowFlow(Flow):
         self.origin = origin
         self._stays = _stays(origin, keep)
         self._takes = origin.takes()
-        self.last: Call | None = None  # the last one that gave out channels
+        self.recent: deque[Call] = deque(maxlen=RECENT)
         super().__init__(
             named_tensors(model), self._kept(), rules, origin.splits
         )
@@ -155,7 +157,7 @@ class NarrowFlow(Flow):
         super().flow(call, out)
         call = replace(call, out=out)
         if any(map(self.has_channels, tensors_in(out))):
-            self.last = call
+            self.recent.append(call)
 
     def tie(self, a: Tensor, b: Tensor) -> None:
         known = len(self.facts.ties)

@@ -193,18 +193,17 @@ def _suspects(
         yield _labels_of(flow, flow.running.inputs), flow.running.place
         return
     inner = failure.path[-1][0] if failure.path else ''
-    last = [flow.last] if flow.last is not None else []
     modules = [
         (_labels_of(flow, tensors_in(arguments)), name or 'the model')
         for name, arguments in reversed(failure.path)
     ]
     results = [
         (_labels_of(flow, tensors_in(call.out)), inner or 'the model')
-        for call in last
+        for call in reversed(flow.recent)
     ]
     # A module that has computed something stumbles over its own results.
-    if last and last[0].module.startswith(inner):
-        yield from results
+    if flow.recent and flow.recent[-1].module.startswith(inner):
+        yield from results[:1]
     yield from modules
     yield from results
 

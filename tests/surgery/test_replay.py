@@ -260,6 +260,39 @@ def test_a_module_that_nothing_says_how_to_adapt():
     )
 
 
+class Attention(nn.Module):
+    """Looks at what it computed first after it computed something else."""
+
+    def __init__(self):
+        super().__init__()
+        self.value, self.query = nn.Linear(3, 5), nn.Linear(3, 4)
+        self.out = nn.Linear(5, 2)
+
+    def forward(self, x):
+        value, query = self.value(x), self.query(x)
+        scores = query @ query.transpose(1, 2)
+        assert value.shape[2] == 5, 'five'
+        return self.out(scores @ value)
+
+
+def test_an_assertion_about_an_earlier_result():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention, self.a = Attention(), nn.Linear(2, 6)
+            self.b = nn.Linear(6, 2)
+
+        def forward(self, x):
+            return self.b(self.a(self.attention(x)))
+
+    graph = chex_mm.trace_channels(Model(), (torch.randn(2, 7, 3),))
+    assert free(graph)['a'] == 6 and 'attention.value' not in free(graph)
+    assert graph.groups['attention.value'].pinned == (
+        'a size is written in Python: attention fails after a cut '
+        '(AssertionError: five)'
+    )
+
+
 class Extractor(nn.Module):
     """Writes what it picks into a tensor of a width that it was told."""
 
