@@ -26,7 +26,7 @@ STAGES = (
     'train with CHEX',
     'slim',
     'evaluate masked and slim',
-    'measure latency, draw pictures',
+    'measure latency, draw pictures, report',
 )
 
 
@@ -235,9 +235,10 @@ def main() -> None:
     partial.write_text(json.dumps(result, indent=2))
     partial.replace(work_dir / 'report.json')
     Console().print(table(result))
+    command('tools/report.py', str(work_dir))
     print(
-        f'{result["seconds"] / 60:.1f} minutes; see {work_dir}/report.json, '
-        f'channels.png, {demo.picture[1]} and slim/'
+        f'{progress.seconds / 60:.1f} minutes; see {work_dir}/report.json, '
+        f'channels.png, {demo.picture[1]}, slim/ and report/report.html'
     )
 
 

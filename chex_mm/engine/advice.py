@@ -17,6 +17,7 @@ from .config_text import assignment
 LONGER = 6  # times as long from random weights, on COCO
 SOURCE = '"Rethinking ImageNet Pre-training" (arXiv:1811.08883)'
 WARM_UPS = ('LinearLR', 'ConstantLR', 'Warmup', 'OneCycle')
+SHOWN = 6  # reasons
 END = 0.72  # the hook's default
 
 
@@ -111,9 +112,14 @@ def pinned_lines(graph: ChannelGraph) -> list[str]:
     for group in graph.groups.values():
         if group.pinned:
             reasons[group.pinned] += group.size
-    lines = [
-        f'{count} channels: {why}' for why, count in reasons.most_common()
-    ]
+    ranked = reasons.most_common()
+    lines = [f'{count} channels: {why}' for why, count in ranked[:SHOWN]]
+    rest = ranked[SHOWN:]
+    if rest:
+        lines.append(
+            f'{sum(count for _, count in rest)} channels for {len(rest)} '
+            'more reasons; tools/analyze.py lists them'
+        )
     if graph.unknown_ops:
         lines += [f'no rule for {op}' for op in graph.unknown_ops]
     return lines

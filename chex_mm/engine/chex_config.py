@@ -27,6 +27,7 @@ REASONS = {
     'last.',
     'norm_decay_mult': 'Decay would pull the scales that rank the channels '
     'towards zero.',
+    'custom_keys': 'norm_decay_mult does not reach these scales.',
     'exclude': 'Frozen in the code of the model.',
 }
 SYNC = 'Statistics over the batch of all GPUs; alone, it is plain batch norm.'

@@ -219,9 +219,18 @@ def _complete(draft: Draft, trial: Trial) -> bool:
         draft.hook['exclude'] = list(frozen)
     if decayed:
         draft.paramwise['custom_keys'] = {
-            path: dict(decay_mult=0) for path in decayed
+            path: {**_own_settings(draft.base, path), 'decay_mult': 0}
+            for path in decayed
         }
     return bool(frozen or decayed)
+
+
+def _own_settings(base: Config, path: str) -> dict:
+    """What the base's custom_keys say of a module: the longest key wins."""
+    paramwise = base.optim_wrapper.get('paramwise_cfg') or {}
+    keys = paramwise.get('custom_keys') or {}
+    ranked = sorted(sorted(keys), key=len, reverse=True)
+    return next((dict(keys[key]) for key in ranked if key in path), {})
 
 
 def _in_words(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from mmcv.ops.assign_score_withk import AssignScoreWithK
 from mmcv.ops.ball_query import BallQuery
+from mmcv.ops.diff_iou_rotated import SortVertices
 from mmcv.ops.furthest_point_sample import (
     FurthestPointSampling,
     FurthestPointSamplingWithDist,
@@ -45,6 +46,13 @@ def gather(flow, call):
 def locate(flow, call):
     """A distance of points that carry channels is a sum over them."""
     _pin_coordinates(flow, call, call.inputs, 'measures distances')
+    return None
+
+
+@rule(SortVertices)
+def order(flow, call):
+    """Which corner of a polygon follows another depends on all numbers."""
+    _pin_coordinates(flow, call, call.inputs, 'sorts corners')
     return None
 
 

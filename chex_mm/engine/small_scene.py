@@ -42,6 +42,7 @@ COUNTS = (
     'num_keypoints',
     'num_sampled_points',
     'num_sampled_seed',
+    'fps_sample_range_lists',
 )
 
 

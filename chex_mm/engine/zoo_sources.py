@@ -26,7 +26,7 @@ from .analysis import draw_vectors
 from .command_line import load_config, use_scope
 from .deploy import build_model
 from .models.slim_model import plain_architecture, slim_model
-from .small_scene import shrink_scene
+from .small_scene import GRIDS, shrink_scene
 from .tracing import Paths, generated_batch, run_paths
 from .zoo import Candidate, NotRunnable
 from .zoo_configs import architectures
@@ -52,7 +52,10 @@ OUT_OF_REACH = {
     r'please (?:run|install) .*?pip install ([\w.-]+)': (
         'it needs {}, which is not installed'
     ),
-    r'(not compiled with CUDA|No CUDA GPUs|Found no NVIDIA)': (
+    r'Please follow \S+ to install ([\w ]+)': (
+        'it needs {}, which is not installed'
+    ),
+    r'(not compiled with CUDA|No CUDA GPUs|Found no NVIDIA|initialize CUDA)': (
         'it calls CUDA by name'
     ),
     r'(batch_norm eps must be positive)': (
@@ -161,7 +164,12 @@ def with_few_regions(model: dict) -> dict:
     def few(value: Any, is_setting: bool) -> Any:
         if isinstance(value, dict):
             return type(value)(
-                (key, few(part, is_setting or key in SETTINGS))
+                (
+                    key,
+                    part  # cells of a map, as many as the layers before make
+                    if key in GRIDS
+                    else few(part, is_setting or key in SETTINGS),
+                )
                 for key, part in value.items()
             )
         if isinstance(value, (list, tuple)):

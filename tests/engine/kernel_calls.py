@@ -17,13 +17,13 @@ class Kernel(Unrun):
     """
 
     def __call__(self, flow, tensors):
-        _, *names = inspect.signature(self.overload.forward).parameters
+        _, *names = inspect.signature(self.op.forward).parameters
         arguments = {name: self.arguments.get(name) for name in names}
         arguments.update(zip(names, tensors))
         shapes = self.out if isinstance(self.out[0], tuple) else (self.out,)
         out = tuple(torch.zeros(shape) for shape in shapes)
         out = out if len(out) > 1 else out[0]
-        call = Call('', self.overload, arguments, tuple(tensors), None, '')
+        call = Call('', self.op, arguments, tuple(tensors), None, '')
         with flow.paused():
             flow.flow(call, out)
         return out

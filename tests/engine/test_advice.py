@@ -2,6 +2,7 @@
 
 from mmengine.config import Config
 
+from chex_mm.channels.graph import ChannelGraph, ChannelGroup
 from chex_mm.engine import advice
 from chex_mm.engine.command_line import load_config
 
@@ -51,3 +52,16 @@ def test_images_on_the_scale_of_other_weights():
     assert 'std=[58.395, 57.12, 57.375]' in text
     scaled = load_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py')
     assert list(advice.input_advice(scaled)) == []
+
+
+def test_only_the_first_reasons_for_pins_are_listed():
+    groups = {
+        f'g{size}': ChannelGroup(f'g{size}', size, (), f'reason {size}')
+        for size in range(1, 9)
+    }
+    graph = ChannelGraph(groups, {}, frozenset(), {})
+    lines = advice.pinned_lines(graph)
+    assert lines[0] == '8 channels: reason 8' and len(lines) == 7
+    assert lines[-1] == (
+        '3 channels for 2 more reasons; tools/analyze.py lists them'
+    )

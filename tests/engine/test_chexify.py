@@ -8,11 +8,11 @@ from mmengine.registry import init_default_scope
 
 from chex_mm import ChexError
 from chex_mm.engine.chexify import Adoption, chexify
-from chex_mm.engine.command_line import build_runner, load_config
+from chex_mm.engine.command_line import build_runner
 from chex_mm.engine.hooks.chex_hook import CHEXHook
 
-from . import small_detectors
 from .generated_runs import generated, short_run
+from .stock_detectors import CLOUDS, IMAGES, stock
 
 pytestmark = [
     pytest.mark.filterwarnings(f'ignore:{message}')
@@ -26,26 +26,6 @@ pytestmark = [
     )
 ]
 SIDE = 128
-TRAINING = ('frozen_stages', 'norm_eval', 'norm_cfg')
-IMAGES = ('retinanet', 'mask_rcnn', 'rtmdet', 'yolox', 'ssd', 'fcos')
-CLOUDS = ('votenet', 'pointpillars')
-
-
-def stock(name):
-    """A small detector that trains as in mmdet: frozen, pre-trained."""
-    if name in CLOUDS:
-        pytest.importorskip('mmdet3d', reason='the model is one of mmdet3d')
-        from . import small_detectors3d, voxel_detectors
-
-        modules = (small_detectors3d, voxel_detectors)
-        return modules[CLOUDS.index(name)].small_config(name)
-    path, changes = small_detectors.DETECTORS[name]
-    config = load_config(f'mmdet::{path}')
-    changes = deepcopy(changes)
-    for option in TRAINING:
-        changes['backbone'].pop(option, None)
-    config.merge_from_dict({'model': changes})
-    return config
 
 
 @pytest.fixture(
@@ -193,3 +173,37 @@ def test_group_norm_has_no_statistics_to_synchronise(retinanet, tmp_path):
     )
     assert 'sync_bn' not in done.text
     assert 'GFLOPs for an image of 128 x 128, ' in done.summary
+
+
+def test_scales_with_settings_of_their_own_keep_the_rest(retinanet, tmp_path):
+    base = deepcopy(retinanet[1])
+    keys = dict(backbone=dict(lr_mult=0.1, decay_mult=1.0))
+    base.optim_wrapper.paramwise_cfg = dict(custom_keys=keys)
+    path = tmp_path / 'base.py'
+    base.dump(path)
+    done = chexify(
+        str(path), base, tmp_path / 'chex.py', Adoption(keep=0.7, **SMALL)
+    )
+    assert done.warnings == ()
+    written = Config.fromfile(tmp_path / 'chex.py').optim_wrapper
+    found = written.paramwise_cfg.custom_keys
+    assert found.pop('backbone') == keys['backbone']
+    assert 'backbone.layer1.0.bn1' in found
+    assert all(v == dict(lr_mult=0.1, decay_mult=0) for v in found.values())
+
+
+def test_what_is_frozen_in_code_is_left_out(retinanet, tmp_path, monkeypatch):
+    from mmdet.models import FPN
+
+    trains = FPN.train
+
+    def freeze(self, mode=True):
+        self.lateral_convs[0].conv.requires_grad_(False)
+        return trains(self, mode)
+
+    monkeypatch.setattr(FPN, 'train', freeze)
+    out = tmp_path / 'chex.py'
+    chexify(*retinanet, out, Adoption(keep=0.8, **SMALL))
+    (hook,) = Config.fromfile(out).custom_hooks
+    assert hook.exclude == ['neck.lateral_convs.0.conv']
+    assert '# Frozen in the code of the model.' in out.read_text()

@@ -27,6 +27,7 @@ from chex_mm.explore import Budget, uniform_counts
 from chex_mm.surgery import describe
 
 from . import small_detectors
+from .stock_detectors import small
 
 pytest.importorskip('onnxruntime')
 pytestmark = [
@@ -46,22 +47,6 @@ ROOT = Path(__file__).parents[2]
 SIDE = 128
 READY = sorted((ROOT / 'configs/mmdet').glob('*/*chex-50*.py'))
 FORMS = ('onnx', 'torchscript')
-
-
-def small(name):
-    """Config and model of a small detector."""
-    modules = [small_detectors]
-    if name not in small_detectors.DETECTORS:
-        pytest.importorskip('mmdet3d', reason='the model is one of mmdet3d')
-        from . import small_detectors3d, voxel_detectors
-
-        modules = [voxel_detectors, small_detectors3d]
-    for module in modules:
-        if name in module.DETECTORS:
-            config = module.small_config(name)
-            built = module.build_small(name)
-            return config, built[0] if isinstance(built, tuple) else built
-    raise KeyError(name)
 
 
 def parts_of(name):

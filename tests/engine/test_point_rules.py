@@ -9,6 +9,7 @@ pytest.importorskip('mmcv._ext', reason="needs mmcv's operators")
 from mmcv.ops import QueryAndGroup, gather_points  # noqa: E402
 from mmcv.ops.assign_score_withk import AssignScoreWithK  # noqa: E402
 from mmcv.ops.ball_query import BallQuery  # noqa: E402
+from mmcv.ops.diff_iou_rotated import SortVertices  # noqa: E402
 from mmcv.ops.furthest_point_sample import (  # noqa: E402
     FurthestPointSampling,
     FurthestPointSamplingWithDist,
@@ -95,6 +96,14 @@ CASES = [
         Given((7, 8, 9), (2, 3, 3), 2),
         out=None,
         pins=(7, 8, 9),
+    ),
+    case(
+        SortVertices,
+        (1, 6, 9),
+        Given((7, 8), (1, 6, 24, 2), 3),
+        Plain(torch.zeros(1, 6, 24)),
+        out=None,
+        pins=(7, 8),
     ),
     case(KNN, (2, 3, 6), Plain(3), PLACES, XYZ, out=None, pins=(7, 8, 9)),
     case(

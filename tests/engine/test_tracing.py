@@ -226,15 +226,6 @@ def test_a_head_that_asks_how_far_training_is_is_told():
     assert loss['loss_warming'] == loss['loss']
 
 
-def test_regions_are_data_where_no_head_proposes_them():
-    model = ToyNet()
-    for with_rpn, expected in ((True, False), (False, True)):
-        model.with_rpn = with_rpn
-        samples = generated_batch(model, (3, 32, 32))['data_samples']
-        assert [('proposals' in s) for s in samples] == [expected] * 2
-    assert samples[0].proposals.bboxes.shape[1] == 4
-
-
 class Noting(BaseDataPreprocessor):
     """Keeps what mode it was in, and what it was told."""
 
@@ -253,3 +244,12 @@ def test_each_path_is_preprocessed_in_its_own_mode(monkeypatch):
     modes = [path.mode == 'loss' for path in (paths.cost, *paths.also)]
     assert Noting.modes[-len(modes) :] == [(mode, mode) for mode in modes]
     assert True in modes and False in modes
+
+
+def test_regions_are_data_where_no_head_proposes_them():
+    model = ToyNet()
+    for with_rpn, expected in ((True, False), (False, True)):
+        model.with_rpn = with_rpn
+        samples = generated_batch(model, (3, 32, 32))['data_samples']
+        assert [('proposals' in s) for s in samples] == [expected] * 2
+    assert samples[0].proposals.bboxes.shape[1] == 4

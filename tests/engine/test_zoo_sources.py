@@ -28,6 +28,8 @@ def test_settings_count_few_and_the_architecture_stays():
         train_cfg=dict(rcnn=[dict(sampler=dict(num=512, pos_fraction=0.25))]),
         test_cfg=dict(rpn=dict(nms_pre=1000, score_thr=0.05), debug=True),
     )
+    cells = dict(train_cfg=dict(pts=dict(grid_size=[128, 128, 1])))
+    assert with_few_regions(cells) == cells  # maps are as large as they are
     assert with_few_regions(model) == dict(
         backbone=dict(channels=256, strides=(1, 2)),
         train_cfg=dict(rcnn=[dict(sampler=dict(num=64, pos_fraction=0.25))]),
@@ -50,6 +52,14 @@ def test_as_many_regions_as_queries_stay():
         (
             'carafe_forward_impl: implementation for device cpu:0 not found.',
             'mmcv has no CPU kernel of carafe_forward',
+        ),
+        (
+            'Please follow `get_started.md` to install Minkowski Engine.`',
+            'it needs Minkowski Engine, which is not installed',
+        ),
+        (
+            'Cannot re-initialize CUDA in forked subprocess.',
+            'it calls CUDA by name',
         ),
         (
             "No module named 'mmpretrain'",

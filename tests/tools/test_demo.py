@@ -144,3 +144,5 @@ def test_a_very_short_run(demo, task, tmp_path, monkeypatch):
     assert 0 < found['latency_ms']['slim']
     for name in ('channels.png', chosen.picture[1]):
         assert (work_dir / name).read_bytes()[1:4] == b'PNG'
+    page = (work_dir / 'report/report.html').read_text()
+    assert '<h2>Latency</h2>' in page and '<h2>Detections</h2>' in page

@@ -13,7 +13,8 @@ from mmengine.registry import init_default_scope
 from chex_mm.engine.command_line import load_config
 
 from ..engine.generated_runs import generated, longer_run
-from ..engine.test_chexify import CLOUDS, IMAGES, SIDE, stock
+from ..engine.stock_detectors import CLOUDS, IMAGES, stock
+from ..engine.test_export import SIDE
 from ..engine.test_export import pytestmark as warnings_of_others
 from .test_command_line import command
 

@@ -5,6 +5,7 @@ from . import (  # noqa: F401
     gathering,
     interpolation,
     neighbours,
+    polygons,
     region_pooling,
     sampling,
     score_assignment,

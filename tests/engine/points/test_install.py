@@ -22,6 +22,7 @@ from chex_mm.engine.points.install import _report_once
 from . import (  # noqa: F401
     test_definitions,
     test_gradients,
+    test_polygons,
     test_sparse_convolution,
 )
 from .covered import COVERED

@@ -225,6 +225,22 @@ def test_the_end_of_a_run_writes_it(copy):
     assert 'Latency' not in plain(copy / 'report/report.html')
 
 
+@pytest.mark.slow
+def test_compact_execution_tells_the_same(run, tmp_path):
+    hook = chex(
+        steps=4, interval=4, end=16, by_epoch=False, execution='compact'
+    )
+    build(tmp_path, **{**RUN, 'custom_hooks': [hook]}).train()
+    masked, compact = read_run(run, run), read_run(tmp_path, tmp_path)
+    for one, other in zip(masked.keep, compact.keep, strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    for name, scales in masked.checkpoint.scales.items():
+        other = compact.checkpoint.scales[name]
+        assert torch.allclose(scales, other, atol=1e-5)
+    text = plain(write_report(tmp_path, Request(samples=0)))
+    assert 'Compact execution spends just that.' in text
+
+
 def test_a_run_is_not_lost_for_its_report(tmp_path):
     ending = Ending(tmp_path)
     report_at_end(ending)
