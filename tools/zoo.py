@@ -147,7 +147,9 @@ def main() -> None:
         package = arguments.package
         needed = dict.fromkeys(('torch', 'mmcv', package))
         versions = [f'{each} {version(each)}' for each in needed]
-        arguments.table.write_text(table_text(found, versions, len(names)))
+        every = sorted({*names, *known})
+        found = [known[each] for each in every if each in known]
+        arguments.table.write_text(table_text(found, versions, len(every)))
 
 
 if __name__ == '__main__':

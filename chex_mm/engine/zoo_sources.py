@@ -207,6 +207,9 @@ def _torchvision():
 def _torchvision_model(name: str, side: int) -> Candidate:
     model = _build_torchvision(name)
     draw_vectors(model)
+    for parameter in model.parameters():
+        if not parameter.any():  # a head that starts at zero hides all
+            nn.init.normal_(parameter, std=0.02)
     images = torch.randn(2, 3, side, side)
     paths = Paths(
         partial(_in_mode, images[:1], False),
