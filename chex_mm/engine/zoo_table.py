@@ -25,9 +25,10 @@ MEANING = (
     'multiply-adds in layers of which rows or columns may be cut. Seconds '
     'are those of one CPU core, images are as small as the model takes, '
     'settings that ask for many regions or samples ask for '
-    f'{MOST}, and scenes of mmdet3d have about {SHARE}² times less ground '
-    f'and {THINNER} times fewer points than their configs say. Not runnable is what needs a package, a download or a '
-    'compiled kernel that the machine lacks; it is no failure.'
+    f'{MOST}, and scenes of mmdet3d have about {SHARE**2} times less '
+    f'ground and {THINNER} times fewer points than their configs say. Not '
+    'runnable is what needs a package, a download or a compiled kernel that '
+    'the machine lacks; it is no failure.'
 )
 
 
