@@ -14,6 +14,8 @@ from pathlib import Path
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import print_log
 
+from .files import replacing
+
 NOTE = 'last_checkpoint'  # where mmengine writes which one that is
 
 
@@ -22,17 +24,11 @@ class WholeFileBackend(LocalBackend):
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Writes bytes."""
-        path = Path(filepath)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f'.{path.name}.{os.getpid()}.unfinished')
-        try:
+        with replacing(Path(filepath)) as unfinished:
             with unfinished.open('wb') as file:
                 file.write(obj)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
 
     def put_text(
         self, obj: str, filepath: str | Path, encoding: str = 'utf-8'

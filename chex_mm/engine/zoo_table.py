@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 
+from .small_scene import SHARE, THINNER
 from .zoo import MOST_APART, Verdict
 from .zoo_sources import MOST
 
@@ -23,9 +24,11 @@ MEANING = (
     'that it reaches in the dense one. Prunable: share of the '
     'multiply-adds in layers of which rows or columns may be cut. Seconds '
     'are those of one CPU core, images are as small as the model takes, '
-    'and settings that ask for many regions or samples ask for '
-    f'{MOST}. Not runnable is what needs a package, a download or a '
-    'compiled kernel that the machine lacks; it is no failure.'
+    'settings that ask for many regions or samples ask for '
+    f'{MOST}, and scenes of mmdet3d have about {SHARE**2} times less '
+    f'ground and {THINNER} times fewer points than their configs say. Not '
+    'runnable is what needs a package, a download or a compiled kernel that '
+    'the machine lacks; it is no failure.'
 )
 
 
