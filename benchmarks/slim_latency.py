@@ -11,9 +11,7 @@ import json
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
-from train_speed import MODELS, batch_of, build
+from train_speed import MODELS, batch_of, build, show
 
 import chex_mm
 from chex_mm.engine.latency import latency
@@ -79,18 +77,6 @@ def measure(name: str, arguments) -> list[dict]:
                 for width, taken in found.items()
             ]
     return rows
-
-
-def show(rows: list[dict]) -> None:
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(
-            *(
-                f'{value:.3g}' if isinstance(value, float) else value
-                for value in row.values()
-            )
-        )
-    Console(width=100).print(table)
 
 
 def main() -> None:

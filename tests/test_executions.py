@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 import chex_mm
 from chex_mm.explore.sub_model import SubModel
 
-from .channels import toy_code, toy_operators  # noqa: F401  (fill the table)
+from .channels import (  # noqa: F401  (fill the table)
+    toy_code,
+    toy_operators,
+    toy_sharing,
+)
 from .channels.toy_networks import TOYS
 from .random_networks import networks
 from .test_exact import some_masks
@@ -92,6 +96,7 @@ APART_FOR_A_REASON = {
     'InPlaceOnChunk',  # cannot be trained: autograd refuses what it does
     'DropoutAndPadding',  # draws as many numbers as there are channels
     'PlainProducts',  # makes tensors in single precision
+    'Centred',  # its buffer carries the graph of every pass that wrote it
 }
 
 

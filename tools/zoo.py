@@ -6,7 +6,7 @@ the first stopped.
 
 import json
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
@@ -30,25 +30,7 @@ from chex_mm.engine.zoo_walk import walk
 def parse_arguments() -> Namespace:
     parser = command_parser(__doc__.partition('\n')[0])
     parser.add_argument('package', choices=list(zoo_sources.MODULES))
-    parser.add_argument(
-        '--only',
-        nargs='+',
-        metavar='TEXT',
-        default=(),
-        help='names that contain one of these',
-    )
-    parser.add_argument(
-        '--one-per-folder',
-        action='store_true',
-        help='the first architecture of each folder of configs',
-    )
-    parser.add_argument(
-        '--again',
-        nargs='+',
-        metavar='STATUS',
-        default=(),
-        help='judge once more what has one of these, such as fails',
-    )
+    add_choice(parser)
     parser.add_argument(
         '--out',
         type=Path,
@@ -78,6 +60,29 @@ def parse_arguments() -> Namespace:
         '--jobs', type=int, default=1, help='architectures at a time'
     )
     return parser.parse_args()
+
+
+def add_choice(parser: ArgumentParser) -> None:
+    """Adds which architectures are judged."""
+    parser.add_argument(
+        '--only',
+        nargs='+',
+        metavar='TEXT',
+        default=(),
+        help='names that contain one of these',
+    )
+    parser.add_argument(
+        '--one-per-folder',
+        action='store_true',
+        help='the first architecture of each folder of configs',
+    )
+    parser.add_argument(
+        '--again',
+        nargs='+',
+        metavar='STATUS',
+        default=(),
+        help='judge once more what has one of these, such as fails',
+    )
 
 
 def selected(arguments: Namespace) -> list[str]:

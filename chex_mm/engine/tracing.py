@@ -100,7 +100,7 @@ def _generated_images(model: nn.Module, shape, classes: int) -> Batch:
         batch = demo_mm_inputs(
             batch_size=SAMPLES,
             image_shapes=[shape] * SAMPLES,
-            with_mask=True,
+            with_mask=_learns_masks(model),
             with_semantic=_reads(model, 'pad_seg', 'with_semantic'),
         )
     for sample in batch['data_samples']:
@@ -332,6 +332,14 @@ def _missing(path: Path, model: nn.Module) -> str | None:
             'training samples to see it alone.'
         ) from error
     return 'it returns None' if output is None else None
+
+
+def _learns_masks(model: nn.Module) -> bool:
+    """Whether masks are part of its annotations; others may not take them."""
+    return _reads(model, 'pad_mask', 'with_mask') or any(
+        isinstance(getattr(module, 'loss_mask', None), nn.Module)
+        for module in model.modules()
+    )
 
 
 def _reads(model: nn.Module, *flags: str) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..channels.graph import ChannelGraph
+from ..surgery.resize import all_tensors
 from .activity import Activity
 from .executions import EXECUTIONS
 from .memory import Memory, Transition, carry_optimizer
@@ -44,6 +45,12 @@ class SubModel(Mapping):
         self.groups = {name: graph.groups[name] for name in groups}
         self.shapes = touched_shapes(graph, self.groups)
         self.live = find_tensors(model, self.shapes)
+        own = {id(tensor): name for name, tensor in self.live.items()}
+        self._names = {  # state dicts name a shared tensor more than once
+            name: own[id(tensor)]
+            for name, tensor in all_tensors(model).items()
+            if id(tensor) in own
+        }
         make = look_up(EXECUTIONS, execution, 'execution')
         self.execution = make(model, graph, self.groups)
         self.keep = {
@@ -82,7 +89,7 @@ class SubModel(Mapping):
         for name in self:
             self.memory.remember(name, self.recall(name))
         for name, tensor in self.live.items():
-            gradient = tensor.grad
+            gradient = tensor.grad if tensor.is_leaf else None
             self._put(tensor, name, after)
             if gradient is not None:
                 tensor.grad = transition.carried(name, gradient)
@@ -133,19 +140,19 @@ class SubModel(Mapping):
             state: Of the model or of a copy.
             prefix: Before the names of the model's tensors.
         """
-        for name in self.active:
-            if prefix + name in state:
-                state[prefix + name] = self.execution.widen(
-                    self.active, name, state[prefix + name]
+        for known, name in self._names.items():
+            if prefix + known in state:
+                state[prefix + known] = self.execution.widen(
+                    self.active, name, state[prefix + known]
                 )
 
     def hold_state(self, state: dict) -> None:
         """The way back from `widen_state`; shapes that fit are left alone."""
-        for name in self.active:
+        for known, name in self._names.items():
             shape = self.execution.shape(self.active, name)
-            if name in state and tuple(state[name].shape) != shape:
-                state[name] = self.execution.hold(
-                    self.active, name, state[name]
+            if known in state and tuple(state[known].shape) != shape:
+                state[known] = self.execution.hold(
+                    self.active, name, state[known]
                 )
 
     def widen_optimizer_state(self, state: dict, optimizer: Optimizer) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..channels.graph import ChannelGraph, ChannelGroup, Slice
+from ..surgery.resize import all_tensors
 
 
 def touched_shapes(
@@ -32,10 +33,7 @@ def find_tensors(
     Raises:
         ValueError: One is missing or has another shape.
     """
-    named = {
-        **dict(model.named_parameters(remove_duplicate=False)),
-        **dict(model.named_buffers(remove_duplicate=False)),
-    }
+    named = all_tensors(model)
     for name, shape in shapes.items():
         if name not in named:
             raise ValueError(
