@@ -1,11 +1,14 @@
-"""Rules for mmcv's compiled kernels, which the dispatcher cannot see.
+"""Rules for the compiled kernels of mmcv and torchvision.
 
-Each is the autograd function that calls the kernel; modules around them say
-how their attributes follow a cut.
+mmcv's, which the dispatcher cannot see, are known by the autograd function
+that calls the kernel; modules around them say how their attributes follow a
+cut.
 """
 
 from __future__ import annotations
 
+import torch
+import torchvision  # noqa: F401  (its operators)
 from mmcv.ops.carafe import CARAFEFunction, CARAFENaiveFunction
 from mmcv.ops.deform_conv import DeformConv2d, DeformConv2dFunction
 from mmcv.ops.masked_conv import MaskedConv2dFunction
@@ -26,7 +29,12 @@ from chex_mm.surgery import convolution as convolution_attributes
 attributes(DeformConv2d, ModulatedDeformConv2d)(convolution_attributes)
 
 
-@rule(RoIAlignFunction, RoIPoolFunction, RoIAlignRotatedFunction)
+@rule(
+    RoIAlignFunction,
+    RoIPoolFunction,
+    RoIAlignRotatedFunction,
+    torch.ops.torchvision.roi_align.default,
+)
 def crop(flow, call):
     """Where to crop is data; what is cropped keeps its channels."""
     features, regions = call.inputs[:2]

@@ -3,6 +3,7 @@
 from unittest.mock import patch
 
 import torch
+import torchvision
 from mmcv.ops.carafe import CARAFEFunction, CARAFENaiveFunction
 from mmcv.ops.deform_conv import DeformConv2dFunction
 from mmcv.ops.masked_conv import MaskedConv2dFunction
@@ -35,6 +36,10 @@ RUN = [
         lambda x, y: RoIAlignFunction.apply(x, y, (2, 2), 1.0),
         (X, Given((5, 6, 7, 8, 9), (2, 5), 1, BOXES)),
         pins=(5, 6, 7, 8, 9),
+    ),
+    Case(
+        torch.ops.torchvision.roi_align.default,
+        lambda x: torchvision.ops.roi_align(x, BOXES, (2, 2)),
     ),
     Case(RoIPoolFunction, pool),
     Case(

@@ -20,6 +20,7 @@ pytestmark = [
             'torch.meshgrid',
             '`torch.cuda.amp',
             'The arguments `dropout',
+            'DeprecationWarning',  # of anchor_generator
         )
     ),
 ]
