@@ -77,7 +77,7 @@ def test_progress_says_what_is_left(demo, capsys):
     said = capsys.readouterr().out
     assert '[1/5] write the data set (about 6 min left' in said
     assert '[3/5] slim (about 3 min left' in said
-    assert '[5/5] measure latency, draw pictures (about 1 min' in said
+    assert '[5/5] measure latency, draw pictures, report (about 1' in said
     assert progress.seconds > 0
 
 
