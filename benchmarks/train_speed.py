@@ -37,6 +37,7 @@ MODELS = {
     'Mask R-CNN-R50': 'configs/mmdet/mask_rcnn/mask_rcnn_r50_fpn_chex-50_coco',
     'SSD300-R50': 'configs/mmdet/ssd/ssd300_r50_chex-50_coco',
 }
+SIDES = {'SSD300-R50': 300}  # the only one its head fits
 INTERVAL = 300  # iterations that fit_steps leaves between two steps, at least
 WARMUP = 2
 
@@ -143,7 +144,7 @@ def peak_memory() -> float:
 def measure(name: str, arguments) -> Iterator[dict]:
     """One row for every way to train a model."""
     context = multiprocessing.get_context('spawn')
-    config, size = MODELS[name], arguments.size
+    config, size = MODELS[name], SIDES.get(name, arguments.size)
     ours, theirs = context.Pipe()
     tracer = context.Process(target=trace, args=(config, size, theirs))
     tracer.start()
