@@ -53,6 +53,10 @@ def run_command(main: Callable[[], None]) -> None:
     """
     try:
         main()
+        if torch.distributed.is_initialized():
+            # Else its threads may still run when the interpreter ends, which
+            # aborts the process now and then.
+            torch.distributed.destroy_process_group()
     except Exception as error:
         said = _said_of(error)
         if said is None or '--debug' in sys.argv:

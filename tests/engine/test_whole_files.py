@@ -79,6 +79,8 @@ KILLED = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
+import torch
+torch.set_num_threads({threads})  # sums of other threads round differently
 from tests.engine.toy_runs import build, chex
 import chex_mm.engine.whole_files as files
 written = []
@@ -100,7 +102,11 @@ build({work_dir!r}, custom_hooks=[chex(execution={execution!r})]).train()
 def test_killed_while_it_writes(tmp_path, execution, half):
     work_dir = str(tmp_path / 'killed')
     script = KILLED.format(
-        root=str(ROOT), work_dir=work_dir, half=half, execution=execution
+        root=str(ROOT),
+        work_dir=work_dir,
+        half=half,
+        execution=execution,
+        threads=torch.get_num_threads(),
     )
     done = subprocess.run(
         [sys.executable, '-W', 'ignore', '-c', script],

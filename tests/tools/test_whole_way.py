@@ -21,6 +21,10 @@ from .test_command_line import command
 pytestmark = [
     pytest.mark.slow,
     *warnings_of_others,
+    # One process shows images, then clouds.
+    pytest.mark.filterwarnings(
+        'ignore:.*instance named of visualizer has been created:UserWarning'
+    ),
 ]
 POINTS = 'votenet'
 
