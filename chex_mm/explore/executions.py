@@ -57,7 +57,10 @@ class Execution(Protocol):
         """Makes module attributes fit, after all of its tensors were put."""
 
     def enforce(self, tensors: Tensors) -> None:
-        """Makes what is out of use have no effect, after a training step."""
+        """Makes what is out of use have no effect, after a training step.
+
+        Called only of what is not narrow.
+        """
 
 
 # Keyed by what settings call `execution`.
@@ -144,6 +147,3 @@ class Compact:
 
     def fit(self, model, counts):
         fit_sizes(model, self._sizes, self._graph, counts)
-
-    def enforce(self, tensors):
-        """Nothing is out of use."""

@@ -130,6 +130,8 @@ class SubModel(Mapping):
     @torch.no_grad()
     def enforce(self, copy: nn.Module | None = None) -> None:
         """Keeps what is inactive at zero after an optimizer step."""
+        if self.execution.is_narrow:
+            return  # nothing inactive is held, and this runs every iteration
         tensors = self.live if copy is None else self._tensors(copy)
         self.execution.enforce(tensors)
 
