@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib.util import find_spec
 
-import torch
 from torch import Tensor, nn
 
 from chex_mm.channels.flow import spread
@@ -73,11 +72,6 @@ def widths(weight: Tensor, dims: Iterable[int]) -> dict[str, int]:
     }
 
 
-def no_stream() -> int:
-    """What stands for CUDA's stream where there is none."""
-    return 0
-
-
 if find_spec('mmcv') and find_spec('mmcv._ext'):
     from mmcv.ops import sparse_functional as mmcv_functions
     from mmcv.ops.sparse_conv import SparseConvolution as MMCVConvolution
@@ -100,7 +94,6 @@ if find_spec('mmcv') and find_spec('mmcv._ext'):
 
 if find_spec('spconv'):
     from spconv.pytorch import functional as spconv_functions
-    from spconv.pytorch import ops as spconv_ops
     from spconv.pytorch.conv import SparseConvolution as SpconvConvolution
 
     rule(
@@ -128,8 +121,3 @@ if find_spec('spconv'):
     def spconv_widths(module: nn.Module) -> dict[str, int]:
         """Sizes of spconv's sparse convolution."""
         return widths(module.weight, OURS)
-
-    # spconv 2.3.8 asks for CUDA's stream in the backward pass on a CPU too,
-    # where it has no use for it and torch, without CUDA, has none.
-    if not torch.cuda.is_available():
-        spconv_ops.get_current_stream = no_stream

@@ -1,4 +1,9 @@
-"""mmcv's operators on points on the CPU; mmcv has them for CUDA only."""
+"""Operators on points on the CPU, behind those of mmcv and of spconv.
+
+mmcv has them for CUDA only; spconv's products are wrong with several threads.
+"""
+
+from importlib.util import find_spec
 
 from . import (  # noqa: F401
     boxes,
@@ -14,5 +19,8 @@ from . import (  # noqa: F401
     voxels,
 )
 from .install import KERNELS, cpu_kernel, install
+
+if find_spec('spconv'):
+    from . import spconv_convolution  # noqa: F401
 
 __all__ = ['KERNELS', 'cpu_kernel', 'install']

@@ -1,8 +1,8 @@
-"""Kernels that mmcv has for CUDA only, behind mmcv's own functions.
+"""Kernels for the CPU, behind the functions of mmcv and of spconv.
 
-This is the one place where chex_mm changes mmcv, and mmdet3d's copy of one of
-its functions, for tensors on the CPU only: a call with any other tensor runs
-the code as it was.
+This is the one place where chex_mm changes mmcv, mmdet3d's copy of one of its
+functions, and spconv, for tensors on the CPU only: a call with any other
+tensor runs the code as it was.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def cpu_kernel(target, part: str = 'forward'):
     """Declares the decorated function as what `target` does on the CPU.
 
     Args:
-        target: An autograd function of mmcv, or a plain one.
+        target: An autograd function of the package, or a plain one.
         part: Of an autograd function, `'forward'` or `'backward'`; the kernel
             takes the same arguments, the context first.
     """
@@ -102,7 +102,7 @@ def _choose(*args, _chosen=None, **kwargs):
 def _report_once() -> None:
     names = sorted({target.__name__ for target, _ in KERNELS})
     print_log(
-        'mmcv has these point operators for CUDA only; on the CPU '
-        f"chex_mm's are used: {', '.join(names)}",
+        'Point operators that mmcv has for CUDA only, or that are not exact '
+        f"with several threads, are chex_mm's on the CPU: {', '.join(names)}",
         logger='current',
     )

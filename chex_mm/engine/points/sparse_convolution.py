@@ -120,6 +120,29 @@ def _each(pairs: Tensor, counts: Tensor, inverse=False):
             yield weight, ends[int(inverse)], ends[1 - int(inverse)]
 
 
+def products(out: Tensor, features: Tensor, weights: Tensor, each) -> Tensor:
+    """`out` (output sites, out-channels) with what every pair adds.
+
+    Args:
+        weights: (weights of the kernel, in-channels, out-channels).
+        each: (weight, rows that are read, rows that are written); no weight
+            writes a row twice.
+    """
+    for weight, read, write in each:
+        out.index_add_(0, write, features[read] @ weights[weight])
+    return out
+
+
+def gradients(out_bp: Tensor, features: Tensor, weights: Tensor, each):
+    """Of the features and of the weights; see `products`."""
+    to_features, to_weights = map(torch.zeros_like, (features, weights))
+    for weight, read, write in each:
+        given = out_bp[write]
+        to_features.index_add_(0, read, given @ weights[weight].t())
+        to_weights[weight] = features[read].t() @ given
+    return to_features, to_weights
+
+
 @cpu_kernel(sparse_ops.indice_conv)
 def convolve(  # noqa: PLR0913 (mmcv's arguments)
     features,
@@ -133,9 +156,8 @@ def convolve(  # noqa: PLR0913 (mmcv's arguments)
     """(output sites, out-channels); filters are (*kernel, in, out)."""
     weights = filters.flatten(0, -3)
     out = features.new_zeros(num_activate_out, filters.shape[-1])
-    for weight, read, write in _each(indice_pairs, indice_pair_num, inverse):
-        out.index_add_(0, write, features[read] @ weights[weight])
-    return out
+    each = _each(indice_pairs, indice_pair_num, inverse)
+    return products(out, features, weights, each)
 
 
 @cpu_kernel(sparse_ops.indice_conv_backward)
@@ -150,11 +172,8 @@ def convolve_backward(  # noqa: PLR0913 (mmcv's arguments)
 ):
     """Gradients of the features and of the filters."""
     weights = filters.flatten(0, -3)
-    to_features, to_weights = map(torch.zeros_like, (features, weights))
-    for weight, read, write in _each(indice_pairs, indice_pair_num, inverse):
-        given = out_bp[write]
-        to_features.index_add_(0, read, given @ weights[weight].t())
-        to_weights[weight] = features[read].t() @ given
+    each = _each(indice_pairs, indice_pair_num, inverse)
+    to_features, to_weights = gradients(out_bp, features, weights, each)
     return to_features, to_weights.view_as(filters)
 
 

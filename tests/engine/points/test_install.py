@@ -1,4 +1,4 @@
-"""mmcv's functions choose by device, wherever they were imported."""
+"""Functions of others choose by device, wherever they were imported."""
 
 import inspect
 import os
@@ -30,9 +30,12 @@ from .covered import COVERED
 if find_spec('mmdet3d'):
     from . import test_mapped_scatter  # noqa: F401
 
+if find_spec('spconv'):
+    from . import test_spconv_convolution  # noqa: F401
+
 # mmdet3d has a copy of one of mmcv's functions, and calls that.
 OF_MMCV = str(Path(mmcv.__file__).parent)
-OF_MMDET3D = f'{os.sep}mmdet3d{os.sep}'
+OF_OTHERS = tuple(f'{os.sep}{name}{os.sep}' for name in ('mmdet3d', 'spconv'))
 
 
 def installed(target, part):
@@ -45,12 +48,12 @@ def installed(target, part):
 @pytest.mark.parametrize(
     'key', KERNELS, ids=lambda k: f'{k[0].__name__}.{k[1]}'
 )
-def test_mmcv_is_kept_behind_every_kernel(key):
+def test_the_original_is_kept_behind_every_kernel(key):
     chosen = installed(*key)
     original = chosen.__wrapped__
     assert chosen.cpu_kernel is KERNELS[key]
     file = original.__code__.co_filename
-    assert file.startswith(OF_MMCV) or OF_MMDET3D in file
+    assert file.startswith(OF_MMCV) or any(o in file for o in OF_OTHERS)
     install()  # again
     assert installed(*key) is chosen
     takes = inspect.signature(key[0] if key[1] is None else chosen)
