@@ -192,8 +192,7 @@ def _difference(one: nn.Module, other: nn.Module, paths: Paths) -> float:
     found: Difference = compare(
         one, other, SharedRegions(plain_run(paths.cost))
     )
-    # Boxes in pixels are large, some heads' outputs nearly zero.
-    return min(found.max_abs, found.max_rel)
+    return found.max_rel
 
 
 def _reload(candidate: Candidate, narrow: nn.Module) -> nn.Module:
