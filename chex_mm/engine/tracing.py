@@ -78,6 +78,8 @@ def generated_batch(
 
         layout = scene_layout(config)
         return generated_scenes(layout, classes, shape[1:], SAMPLES)
+    if type(model.data_preprocessor).__name__ == 'TrackDataPreprocessor':
+        return _generated_videos(model, shape, classes)
     return _generated_images(model, shape, classes)
 
 
@@ -111,6 +113,21 @@ def _generated_images(model: nn.Module, shape, classes: int) -> Batch:
                 bboxes=boxes.clone(), scores=torch.ones(len(boxes))
             )
     return batch
+
+
+def _generated_videos(model: nn.Module, shape, classes: int) -> Batch:
+    """A frame that is tracked from, and one that it is looked for in."""
+    from mmdet.testing import demo_track_inputs
+
+    with fixed_random_state():
+        return demo_track_inputs(
+            batch_size=SAMPLES,
+            num_frames=2,
+            key_frames_inds=[0],
+            image_shapes=[shape] * SAMPLES,
+            num_classes=classes,
+            with_mask=_learns_masks(model),
+        )
 
 
 @dataclass(frozen=True)
@@ -165,6 +182,7 @@ def run_paths(
     Raises:
         ChexError: A path fails, or there is none.
     """
+    _refuse_branches(model)
     found, skipped = [], {}
     for mode in modes:
         given = copy.deepcopy(batch)
@@ -184,6 +202,17 @@ def run_paths(
             ", 'predict' or 'loss'."
         )
     return Paths(found[0], tuple(found[1:]), skipped)
+
+
+def _refuse_branches(model: nn.Module) -> None:
+    kind = type(model.data_preprocessor).__name__
+    if kind == 'MultiBranchDataPreprocessor':
+        raise ChexError(
+            f'{type(model).__name__} learns from branches of a batch '
+            f'({kind}): its student is averaged into a teacher, and '
+            'CHEX explores one network. Explore the detector alone: '
+            'model=cfg.model.detector.'
+        )
 
 
 def trace_detector(

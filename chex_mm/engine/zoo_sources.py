@@ -49,9 +49,11 @@ OUT_OF_REACH = {
         'it needs {}, which is not installed'
     ),
     r'(\S+) (?:is|are) not installed': ('it needs {}, which is not installed'),
-    r'please (?:run|install) .*?pip install ([\w.-]+)': (
+    r'mim install ([\w.-]+)': 'it needs {}, which is not installed',
+    r'(?i)please (?:run|install) .*?pip install ([\w.-]+)': (
         'it needs {}, which is not installed'
     ),
+    r'Please install (Detectron2)': 'it needs {}, which is not installed',
     r'Please follow \S+ to install ([\w ]+)': (
         'it needs {}, which is not installed'
     ),
@@ -60,6 +62,12 @@ OUT_OF_REACH = {
     ),
     r'(batch_norm eps must be positive)': (
         'torch refuses its batch norms, of which eps is 0'
+    ),
+    r'(upper bound and \w+ bound inconsistent with step sign)': (
+        'mmdet pastes no mask outside of the image on a CPU: {}'
+    ),
+    r'(learns from branches of a batch)': (
+        'CHEX refuses a student that is averaged into its teacher: it {}'
     ),
     r'(huggingface\.co|urlopen error|Max retries exceeded)': (
         'it downloads weights of a language or vision model'
@@ -80,8 +88,11 @@ def names(
     if package == 'torchvision':
         known = _torchvision().list_models(module=_torchvision())
         return [n for n in known if not only or any(o in n for o in only)]
-    root = Path(find_spec(package).origin).parent / '.mim' / 'configs'
-    return list(architectures(root, only, one_per_folder))
+    return list(architectures(_configs_of(package), only, one_per_folder))
+
+
+def _configs_of(package: str) -> Path:
+    return Path(find_spec(package).origin).parent / '.mim' / 'configs'
 
 
 def make(package: str, name: str, sides: Sequence[int]) -> Candidate:
@@ -104,6 +115,7 @@ def make(package: str, name: str, sides: Sequence[int]) -> Candidate:
             use_scope(config)
             if config.get('default_scope') == 'mmdet3d':
                 shrink_scene(config)
+            config.model = with_untrained_teacher(config.model, package)
             return from_config(config, side)
         except Exception as error:
             reason = why_not_runnable(error)
@@ -151,6 +163,17 @@ def from_config(config: Config, side: int) -> Candidate:
         rebuild=partial(_rebuild, config),
         side=side,
     )
+
+
+def with_untrained_teacher(model: dict, package: str) -> dict:
+    """A model config whose teacher is one of the package, not downloaded."""
+    teacher = model.get('teacher_config')
+    if isinstance(teacher, str):
+        path = _configs_of(package).parent / teacher
+        model.teacher_config = Config.fromfile(path)
+    if 'teacher_ckpt' in model:
+        model.teacher_ckpt = None
+    return model
 
 
 def with_few_regions(model: dict) -> dict:

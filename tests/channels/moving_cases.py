@@ -235,6 +235,39 @@ for key in (aten.index_put_, aten._index_put_impl_):
         Case(key, partial(put, key), (ROWS, OTHER_ROWS), ties=PAIRS),
     ]
 
+# Of three positions, two for each channel.
+WHERE = torch.tensor([0, 2])[:, None].expand(2, 4)
+TWO = Given(shape=(2, 4))
+OTHERS = Given((5, 6, 7, 8), (3, 4))
+
+
+def put_along(key, rest, x, target=None):
+    """Writes (positions, channels) along positions."""
+    target = x.new_zeros(3, 4) if target is None else target
+    return key(target, 0, WHERE, x, *rest)
+
+
+for key, *rest in (
+    (aten.scatter,),
+    (aten.scatter_,),
+    (aten.scatter_add,),
+    (aten.scatter_add_,),
+    (aten.scatter_reduce, 'amax'),
+    (aten.scatter_reduce_, 'sum'),
+):
+    run = partial(put_along, key, rest)
+    MOVEMENT += [
+        Case(key, run, (TWO,)),
+        Case(key, run, (TWO, OTHERS), ties=PAIRS),
+    ]
+MOVEMENT += [
+    Case(
+        aten.scatter_,
+        lambda x: x.scatter_(0, WHERE, 1.0),
+        (Given(shape=(3, 4)),),
+    ),
+]
+
 DATA = [
     Case(key, run, out=None, pins=ALL)
     for key, run in (

@@ -103,6 +103,27 @@ def test_functions_are_put_back():
     assert (Halve.__dict__['forward'], Twice.__dict__['forward']) == before
 
 
+ALONG = torch.zeros(1, 1, 4, 4, dtype=torch.long)
+PARTLY = torch.zeros(1, 2, 1, 4, dtype=torch.long)
+
+
+@pytest.mark.parametrize(
+    'scatter',
+    [
+        lambda x: x.scatter(1, ALONG, 1.0),
+        lambda x: x.scatter(2, PARTLY, 1.0),
+        lambda x: x.scatter(2, PARTLY, x[:, 2:]),
+    ],
+    ids=['along channels', 'over some channels', 'from others'],
+)
+def test_what_a_scatter_separates_is_pinned(scatter):
+    graph = trace(scatter)
+    assert list(graph.free) == ['b']
+    assert [each.op for each in graph.unknown_ops][-1].startswith(
+        'aten.scatter.'
+    )
+
+
 def keep(flow, call):
     return flow.labels(call.inputs[0])
 

@@ -93,3 +93,14 @@ def test_a_type_may_be_given_as_a_class():
     wrapper = MODELS.get('MaskedBackbone')
     config = dict(type=wrapper, backbone=dict(type=torch.nn.Identity))
     assert plain_architecture(config) == dict(type=torch.nn.Identity)
+
+
+def test_a_norm_of_distributed_runs_is_plain_outside_of_them(monkeypatch):
+    config = dict(norm=[dict(type='MMSyncBN', requires_grad=True)])
+    assert plain_architecture(config) == dict(
+        norm=[dict(type='BN', requires_grad=True)]
+    )
+    monkeypatch.setattr(
+        'chex_mm.engine.models.slim_model.is_initialized', lambda: True
+    )
+    assert plain_architecture(config) == config

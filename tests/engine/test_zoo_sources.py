@@ -9,7 +9,9 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from chex_mm.engine import zoo, zoo_sources
-from chex_mm.engine.tracing import training_batch
+from chex_mm.engine.command_line import load_config
+from chex_mm.engine.deploy import build_model
+from chex_mm.engine.tracing import generated_batch, training_batch
 from chex_mm.engine.zoo_sources import (
     from_config,
     make,
@@ -77,6 +79,19 @@ def test_as_many_regions_as_queries_stay():
             'batch_norm eps must be positive, but got 0',
             'torch refuses its batch norms, of which eps is 0',
         ),
+        (
+            'Please run "pip install openmim" and "mim install mmpretrain"',
+            'it needs mmpretrain, which is not installed',
+        ),
+        (
+            'Please install Detectron2 first',
+            'it needs Detectron2, which is not installed',
+        ),
+        (
+            'upper bound and lower bound inconsistent with step sign',
+            'mmdet pastes no mask outside of the image on a CPU: upper bound '
+            'and lower bound inconsistent with step sign',
+        ),
         ('Torch not compiled with CUDA enabled', 'it calls CUDA by name'),
         ('mat1 and mat2 shapes cannot be multiplied', None),
     ],
@@ -114,6 +129,49 @@ def test_the_first_size_at_which_it_runs_is_taken(monkeypatch):
     assert sides == [32, 64, 128]
     with pytest.raises(ChexError, match='too small: 64'):
         make('torchvision', 'x', [32, 64])
+
+
+def test_a_teacher_is_one_of_the_package_and_untrained():
+    pytest.importorskip('mmdet')
+    model = Config.fromstring(
+        "model = dict(teacher_config='configs/gfl/gfl_r50_fpn_1x_coco.py', "
+        "teacher_ckpt='https://example.org/x.pth')",
+        '.py',
+    ).model
+    found = zoo_sources.with_untrained_teacher(model, 'mmdet')
+    assert found.teacher_ckpt is None
+    assert found.teacher_config.model.type == 'GFL'
+
+
+@pytest.mark.parametrize(
+    ('name', 'shape'),
+    [
+        ('masktrack_rcnn/masktrack-rcnn_mask-rcnn_r50', (2, 3, 64, 64)),
+        ('qdtrack/qdtrack_faster', (2, 3, 64, 64)),
+    ],
+)
+def test_videos_for_a_tracker(name, shape):
+    pytest.importorskip('mmdet')
+    zoo_sources.prepare('mmdet')
+    config = load_config(f'mmdet::{zoo_sources.names("mmdet", [name])[0]}')
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = build_model(config)
+    batch = generated_batch(model, (3, 64, 64), config)
+    assert [tuple(x.shape) for x in batch['inputs']] == [shape] * 2
+    (first, second), _ = batch['data_samples']
+    assert len(first.gt_instances.labels) and second.frame_id == 1
+
+
+def test_a_student_and_its_teacher_are_refused():
+    pytest.importorskip('mmdet')
+    zoo_sources.prepare('mmdet')
+    name = 'soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1'
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        verdict = zoo.judge(
+            'x', lambda: make('mmdet', f'{name}-coco.py', [64])
+        )
+    assert verdict.status == 'not runnable'
+    assert 'averaged into its teacher' in verdict.reason
 
 
 def test_sizes_are_asked_for():

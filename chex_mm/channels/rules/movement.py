@@ -347,6 +347,43 @@ def put(flow, call):
     return merged(labels, flow.labels(target))
 
 
+@rule(
+    aten.scatter,
+    aten.scatter_,
+    aten.scatter_add,
+    aten.scatter_add_,
+    aten.scatter_reduce,
+    aten.scatter_reduce_,
+)
+def put_along(flow, call):
+    """Writes to positions picked by data, whole channels of all that is."""
+    target, index = call['self'], call['index']
+    dim, before = call['dim'] % target.ndim, flow.labels(target)
+    parts, source = [before], call.arguments.get('src')
+    if isinstance(source, Tensor):  # else a number
+        part = tuple(map(slice, index.shape))
+        parts.append(flow.labels(source)[part])
+    is_whole = all(
+        index.shape[d] == target.shape[d]
+        for d in range(index.ndim)
+        if d != dim
+    )
+    if (
+        not is_whole
+        or flow.has_channels(index)
+        or not all(is_constant(labels, (dim,)) for labels in parts)
+    ):
+        return NotImplemented
+    if len(parts) == 1 or not index.numel():
+        return before
+    before, written = (labels.narrow(dim, 0, 1) for labels in parts)
+    if target in flow.blank:
+        flow.blank.pop(target)
+    else:
+        flow.tie(before, written)
+    return merged(written, before).expand(target.shape)
+
+
 def _without_picked(labels: Tensor, call, picked: list[int]) -> Tensor | None:
     """Of what is written at picked positions: length 1 along these.
 

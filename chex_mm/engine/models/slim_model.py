@@ -10,6 +10,7 @@ from typing import Any
 
 from mmengine.registry import MODELS
 from torch import nn
+from torch.distributed import is_initialized
 
 from ...surgery import SlimSpec, narrow_
 
@@ -35,15 +36,22 @@ def slim_model(
 
 
 def plain_architecture(config: Any) -> Any:
-    """A model config without pre-trained weights and `MaskedBackbone`."""
+    """A model config without pre-trained weights and `MaskedBackbone`.
+
+    mmcv's `MMSyncBN`, which cannot be built outside of a distributed run, is
+    there the `BN` that it is in evaluation.
+    """
     if isinstance(config, dict):
         if type_name(config) in WRAPPERS:
             return plain_architecture(config['backbone'])
-        return type(config)(
+        plain = type(config)(
             (key, plain_architecture(value))
             for key, value in config.items()
             if not is_pretrained(key, value)
         )
+        if type_name(plain) == 'MMSyncBN' and not is_initialized():
+            plain['type'] = 'BN'
+        return plain
     if isinstance(config, (list, tuple)):
         return type(config)(map(plain_architecture, config))
     return config
