@@ -66,6 +66,15 @@ OUT_OF_REACH = {
     r'(upper bound and \w+ bound inconsistent with step sign)': (
         'mmdet pastes no mask outside of the image on a CPU: {}'
     ),
+    r'(Class values must be non-negative)': (
+        'mmdet has no focal loss of the label -1 on a CPU: {}'
+    ),
+    r'(three_nn needs points \(B, N, 3\))': (
+        "mmdet3d's loss of it needs CUDA, which reads four columns as three"
+    ),
+    r'No scene can be generated for (\w+)': (
+        'the zoo generates clouds and single images, and it reads {}'
+    ),
     r'(learns from branches of a batch)': (
         'CHEX refuses a student that is averaged into its teacher: it {}'
     ),

@@ -92,6 +92,21 @@ def test_as_many_regions_as_queries_stay():
             'mmdet pastes no mask outside of the image on a CPU: upper bound '
             'and lower bound inconsistent with step sign',
         ),
+        (
+            'Class values must be non-negative.',
+            'mmdet has no focal loss of the label -1 on a CPU: Class values '
+            'must be non-negative',
+        ),
+        (
+            'three_nn needs points (B, N, 3) and centres',
+            "mmdet3d's loss of it needs CUDA, which reads four columns as "
+            'three',
+        ),
+        (
+            'No scene can be generated for LoadMultiViewImageFromFiles: only',
+            'the zoo generates clouds and single images, and it reads '
+            'LoadMultiViewImageFromFiles',
+        ),
         ('Torch not compiled with CUDA enabled', 'it calls CUDA by name'),
         ('mat1 and mat2 shapes cannot be multiplied', None),
     ],
