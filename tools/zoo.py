@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import track
 
 from chex_mm.engine import zoo_sources
 from chex_mm.engine.command_line import (
@@ -114,7 +115,8 @@ def judge_one(package: str, sides: list[int], name: str) -> Verdict:
 
 def judge_all(names: list[str], path: Path, arguments: Namespace) -> None:
     """Judges what `path` does not know yet and adds it there."""
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    is_seen = sys.stdout.isatty()
+    console = Console(width=None if is_seen else 160)
     known = read_known(path)
     todo = [
         name
@@ -126,7 +128,15 @@ def judge_all(names: list[str], path: Path, arguments: Namespace) -> None:
     one = partial(judge_one, arguments.package, arguments.size)
     verdicts = walk(todo, one, arguments.limit, arguments.jobs)
     with path.open('a') as file:
-        for number, verdict in enumerate(verdicts, 1):
+        shown = track(
+            verdicts,
+            f'zoo of {arguments.package}',
+            len(todo),
+            console=console,
+            transient=True,
+            disable=not is_seen,
+        )
+        for number, verdict in enumerate(shown, 1):
             file.write(json.dumps(asdict(verdict)) + '\n')
             file.flush()
             console.print(

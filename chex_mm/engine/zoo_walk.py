@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -95,4 +96,6 @@ def _report(pipe: Connection, log: IO, judge: Judge, name: str) -> None:
     """In the new process: what libraries print goes to `log`."""
     for stream in (1, 2):
         os.dup2(log.fileno(), stream)
+    # A progress bar's stand-ins may be locked, by a thread that is not here.
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
     pipe.send(judge(name))

@@ -1,0 +1,126 @@
+"""Every command of README and docs is run, in the order of its page.
+
+The tools run as they are written there. `my_config.py` trains for hours, so
+what `chexify` writes is checked and a small run takes its name.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from chex_mm.engine.command_line import load_config
+from chex_mm.engine.datasets.synthetic import write_shapes
+
+from ..test_docs import COMMANDS, ROOT
+
+pytestmark = pytest.mark.slow
+
+SMALL = """
+_base_ = {base!r}
+data_root = {data!r}
+train_dataloader = dict(dataset=dict(data_root=data_root))
+val_dataloader = dict(dataset=dict(data_root=data_root))
+test_dataloader = val_dataloader
+val_evaluator = dict(ann_file=data_root + 'val.json')
+test_evaluator = val_evaluator
+train_cfg = dict(max_iters=12, val_interval=12)
+default_hooks = dict(checkpoint=dict(interval=12))
+"""
+# What other parts of .ci/run do: the environment, the demos and this suite.
+ELSEWHERE = {'make', 'pip', 'git', 'source'}
+# Stands for Slurm's: drops its own options, and runs one process.
+SRUN = """#!/usr/bin/env bash
+while [[ $1 == -* ]]; do
+    if [ "$1" = -p ]; then shift; fi
+    shift
+done
+exec "${@/#slurm/none}"
+"""
+PAGES = list(dict.fromkeys(page for page, _ in COMMANDS))
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    """A folder as a checkout is, with the small run in it."""
+    folder = tmp_path_factory.mktemp('checkout')
+    for name in ('tools', 'configs'):
+        (folder / name).symlink_to(ROOT / name)
+    write_shapes(f'{folder}/data/', {'train': 8, 'val': 3})
+    programs = folder / 'programs'
+    programs.mkdir()
+    (programs / 'srun').write_text(SRUN)
+    (programs / 'srun').chmod(0o755)
+    use_small(folder)
+    run(folder, ['python', 'tools/train.py', 'my_config.py'])
+    work = folder / 'work_dirs/my_config'
+    for epochs in 12, 72:  # as long as a page trains for
+        shutil.copy(work / 'iter_12.pth', work / f'epoch_{epochs}.pth')
+    small = ['python', 'tools/slim.py', 'my_config.py']
+    weights = str(work / 'epoch_12.pth')
+    run(folder, [*small, weights, '--out', f'{work}/slim'])
+    shutil.copytree(work, folder / 'work_dirs/demo')
+    return folder
+
+
+def use_small(folder):
+    base = str(ROOT / 'configs/demo/mask_rcnn_demo_chex.py')
+    text = SMALL.format(base=base, data=f'{folder}/data/')
+    (folder / 'my_config.py').write_text(text)
+
+
+def run(folder, words):
+    """Runs a command in `folder`; it must end well."""
+    environment = {
+        **os.environ,
+        'PATH': f'{folder}/programs:{Path(sys.executable).parent}:'
+        + os.environ['PATH'],
+        'PYTHONPATH': str(ROOT),
+        # 8 processes wait for each other on fewer cores.
+        'OMP_NUM_THREADS': '1',
+    }
+    done = subprocess.run(
+        words, cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, (words, done.stdout, done.stderr)
+    return done
+
+
+def on_this_machine(words):
+    """The same command, where there is one device and no openmim."""
+    if words[0] == 'mim':  # which runs this script of the package
+        package = import_module(words[2])
+        script = Path(package.__file__).parent / f'.mim/tools/{words[1]}.py'
+        config, _, checkpoint = words[3:6]
+        return ['python', str(script), config, checkpoint]
+    return ['2' if word == '8' else word for word in words]
+
+
+def test_what_is_not_run_here_is_known():
+    runs = {words[0] for _, words in COMMANDS} - ELSEWHERE
+    assert runs == {'python', 'bash', 'mim'}
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_commands_of_a_page(page, place):
+    done = []
+    for _, words in (pair for pair in COMMANDS if pair[0] == page):
+        if words[0] in ELSEWHERE:
+            continue
+        if any('mmdet3d' in w or 'votenet' in w for w in words):
+            if not find_spec('mmdet3d'):
+                continue
+        if words[1] == 'tools/chexify.py':
+            (place / words[-1]).unlink(missing_ok=True)
+        run(place, on_this_machine(words))
+        done.append(words)
+        if words[1] == 'tools/chexify.py' and 'my_config.py' in words:
+            written = load_config(str(place / 'my_config.py'))
+            assert written.custom_hooks[-1].budget.keep == 0.5
+            use_small(place)
+    assert done or {w[0] for p, w in COMMANDS if p == page} <= ELSEWHERE
