@@ -7,7 +7,7 @@ several runs (inference, training, replay) simply add up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -193,44 +193,53 @@ def build_graph(
 def _groups(facts: Facts, components: Components) -> dict[str, ChannelGroup]:
     """Components of the same footprint, in the order of their first label."""
     spaces = list(facts.spaces.values())
-    if not spaces:
-        return {}
-    roots = np.concatenate(
-        [components.roots[s.labels.numpy()] for s in spaces]
-    )
-    where = np.concatenate(
-        [np.full(len(s.labels), i) for i, s in enumerate(spaces)]
-    )
-    position = np.concatenate([np.arange(len(s.labels)) for s in spaces])
-    order = np.lexsort((position, where, roots))
-    roots, where, position = roots[order], where[order], position[order]
-    starts = np.flatnonzero(np.diff(roots, prepend=-1))
-    stops = np.append(starts[1:], len(roots))
-    footprints: dict[tuple[bytes, bool], list[int]] = {}
-    for start, stop in zip(starts.tolist(), stops.tolist()):
-        root = roots[start]
-        if root:
-            key = (where[start:stop].tobytes(), components.is_pinned[root])
-            footprints.setdefault(key, []).append(start)
     groups: dict[str, ChannelGroup] = {}
-    for (footprint, _), begins in footprints.items():
-        places = np.frombuffer(footprint, dtype=where.dtype)
-        columns = position[np.add.outer(begins, np.arange(len(places)))]
+    for places, positions, root in _footprints(spaces, components):
         slices = tuple(
             Slice(
                 spaces[i].tensor,
                 spaces[i].dim,
                 spaces[i].role,
-                torch.from_numpy(columns[:, places == i].copy()),
+                torch.from_numpy(positions[:, places == i].copy()),
             )
             for i in np.unique(places)
         )
-        reason = components.pinned.get(int(roots[begins[0]]))
-        if reason is None and len(begins) == 1:
+        reason = components.pinned.get(root)
+        if reason is None and len(positions) == 1:
             reason = 'it is a single channel'
         name = _unique_name(slices, groups)
-        groups[name] = ChannelGroup(name, len(begins), slices, reason)
+        groups[name] = ChannelGroup(name, len(positions), slices, reason)
     return groups
+
+
+def _footprints(spaces: list[Space], components: Components) -> Iterator:
+    """Components that lie in the same places, together.
+
+    Yields the places (slices,) as numbers of spaces, the positions
+    (channels, slices) there, and the root of one of the components.
+    """
+    if not spaces:
+        return
+    lengths = [len(space.labels) for space in spaces]
+    roots = np.concatenate(
+        [components.roots[s.labels.numpy()] for s in spaces]
+    )
+    where = np.repeat(np.arange(len(spaces)), lengths)
+    position = np.concatenate([np.arange(n) for n in lengths])
+    order = np.lexsort((position, where, roots))
+    roots, where, position = roots[order], where[order], position[order]
+    starts = np.flatnonzero(np.diff(roots, prepend=-1))
+    stops = np.append(starts[1:], len(roots))
+    found: dict[tuple[bytes, bool], list[int]] = {}
+    for start, stop in zip(starts.tolist(), stops.tolist()):
+        root = roots[start]
+        if root:
+            key = (where[start:stop].tobytes(), components.is_pinned[root])
+            found.setdefault(key, []).append(start)
+    for (footprint, _), begins in found.items():
+        places = np.frombuffer(footprint, dtype=where.dtype)
+        columns = np.add.outer(begins, np.arange(len(places)))
+        yield places, position[columns], int(roots[begins[0]])
 
 
 def _unique_name(slices: tuple[Slice, ...], taken) -> str:

@@ -122,6 +122,23 @@ class _Decisions(Watch):
         return self.decided(decision, args, kwargs, result)
 
 
+def _forced(recorded: Decision, op, args, kwargs, result):
+    """A result with the recorded decision in place of the own one."""
+    own, structure = tree_flatten(result)
+    forced = [
+        mine if noted is None else noted
+        for mine, noted in zip(own, recorded.outputs)
+    ]
+    schema = getattr(op, '_schema', None)
+    if schema and [r.name for r in schema.returns] == CHOSEN:
+        forced[0] = _gather(op, args, kwargs, forced[1])
+    if not (schema and schema.is_mutable):
+        return tree_unflatten(forced, structure)
+    for mine, value in zip(own, forced):
+        mine.copy_(value)  # the caller holds this very tensor
+    return result
+
+
 class Record(_Decisions):
     """Notes every decision."""
 
@@ -173,19 +190,7 @@ class Follow(_Decisions):
         if not recorded.is_like(decision):
             return result
         self._count(recorded, decision)
-        own, structure = tree_flatten(result)
-        forced = [
-            mine if noted is None else noted
-            for mine, noted in zip(own, recorded.outputs)
-        ]
-        schema = getattr(decision.op, '_schema', None)
-        if schema and [r.name for r in schema.returns] == CHOSEN:
-            forced[0] = _gather(decision.op, args, kwargs, forced[1])
-        if not (schema and schema.is_mutable):
-            return tree_unflatten(forced, structure)
-        for mine, value in zip(own, forced):
-            mine.copy_(value)  # the caller holds this very tensor
-        return result
+        return _forced(recorded, decision.op, args, kwargs, result)
 
     def _count(self, recorded: Decision, own: Decision) -> None:
         gaps = map(gap, recorded.floats, own.floats)
