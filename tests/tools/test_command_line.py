@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import is_model_wrapper
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import MODELS
 from mmengine.testing.runner_test_case import RunnerTestCase
-from mmengine.visualization import Visualizer
+from mmengine.utils import ManagerMixin
 
 from chex_mm.engine.command_line import (
     CommandError,
@@ -30,10 +29,16 @@ ROOT = Path(__file__).parents[2]
 RETINANET = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 
 
+def forget_instances(kind=ManagerMixin):
+    """Drops what mmengine keeps one of each name of, in every class."""
+    kind._instance_dict.clear()
+    for each in kind.__subclasses__():
+        forget_instances(each)
+
+
 def command(monkeypatch, script, *arguments):
     """Runs a script of `tools/` in this process, as if it were a new one."""
-    for manager in (DefaultScope, MessageHub, MMLogger, Visualizer):
-        manager._instance_dict.clear()
+    forget_instances()
     path = str(ROOT / 'tools' / script)
     monkeypatch.setattr(sys, 'argv', [path, *map(str, arguments)])
     monkeypatch.setenv('LOCAL_RANK', '0')

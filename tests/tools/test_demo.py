@@ -8,12 +8,11 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
-from mmengine.visualization import Visualizer
 from rich.console import Console
 
 from chex_mm.engine import pictures
+
+from .test_command_line import forget_instances
 
 ROOT = Path(__file__).parents[2]
 KEYS = 'flops params file_bytes latency_ms mAP max_abs_diff seconds'.split()
@@ -129,8 +128,7 @@ def test_a_very_short_run(demo, task, tmp_path, monkeypatch):
         sys, 'argv', ['demo.py', '--task', task, '--work-dir', str(work_dir)]
     )
     monkeypatch.chdir(ROOT)
-    for manager in (DefaultScope, MessageHub, MMLogger, Visualizer):
-        manager._instance_dict.clear()
+    forget_instances()
     demo.main()
     found = json.loads((work_dir / 'report.json').read_text())
     assert [*found] == KEYS

@@ -109,6 +109,9 @@ def clear(folder, words):
             shutil.rmtree(out)
         else:
             out.unlink(missing_ok=True)
+    if words[1] == 'tools/export.py':
+        for file in (folder / words[3]).parent.glob('slim.[oj]*'):
+            file.unlink()
 
 
 def to_run(page):
