@@ -75,6 +75,9 @@ OUT_OF_REACH = {
     r'No scene can be generated for (\w+)': (
         'the zoo generates clouds and single images, and it reads {}'
     ),
+    r'(\w+\.__init__\(\) missing \d+ required [^:]*: .*)': (
+        "the package's own config cannot be built: {}"
+    ),
     r'(learns from branches of a batch)': (
         'CHEX refuses a student that is averaged into its teacher: it {}'
     ),

@@ -28,7 +28,8 @@ MEANING = (
     f'{MOST}, and scenes of mmdet3d have about {SHARE**2} times less '
     f'ground and {THINNER} times fewer points than their configs say. Not '
     'runnable is what needs a package, a download or a compiled kernel that '
-    'the machine lacks; it is no failure.'
+    'the machine lacks, what its own package cannot build, and what learns '
+    'from its own average; it is no failure.'
 )
 
 

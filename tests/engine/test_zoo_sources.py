@@ -98,6 +98,13 @@ def test_as_many_regions_as_queries_stay():
             'must be non-negative',
         ),
         (
+            'CascadeRPNHead.__init__() missing 1 required positional '
+            "argument: 'num_classes'",
+            "the package's own config cannot be built: "
+            'CascadeRPNHead.__init__() missing 1 required positional '
+            "argument: 'num_classes",
+        ),
+        (
             'three_nn needs points (B, N, 3) and centres',
             "mmdet3d's loss of it needs CUDA, which reads four columns as "
             'three',

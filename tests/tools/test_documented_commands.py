@@ -110,7 +110,8 @@ def clear(folder, words):
         else:
             out.unlink(missing_ok=True)
     if words[1] == 'tools/export.py':
-        for file in (folder / words[3]).parent.glob('slim.[oj]*'):
+        written = (folder / words[3]).parent
+        for file in (*written.glob('*.onnx'), *written.glob('slim.json')):
             file.unlink()
 
 
