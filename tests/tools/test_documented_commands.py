@@ -92,13 +92,14 @@ def run(folder, words):
 
 
 def on_this_machine(words):
-    """The same command, where there is one device and no openmim."""
+    """The same command for two processes, small images and no openmim."""
     if words[0] == 'mim':  # which runs this script of the package
         package = import_module(words[2])
         script = Path(package.__file__).parent / f'.mim/tools/{words[1]}.py'
         config, _, checkpoint = words[3:6]
         return ['python', str(script), config, checkpoint]
-    return ['2' if word == '8' else word for word in words]
+    smaller = {'8': '2', '800': '128', '1344': '128'}
+    return [smaller.get(word, word) for word in words]
 
 
 def clear(folder, words):
