@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 import torch
-from train_speed import MODELS, batch_of, build, show
+from train_speed import MODELS, SIDES, batch_of, build, show
 
 import chex_mm
 from chex_mm.engine.latency import latency
@@ -44,7 +44,8 @@ def first_channels(graph, counts) -> dict:
 def measure(name: str, arguments) -> list[dict]:
     """One row for every width, batch size and way to run."""
     model = build(MODELS[name]).eval()
-    batch = generated_batch(model, (3, arguments.size, arguments.size))
+    side = SIDES.get(name, arguments.size)
+    batch = generated_batch(model, (3, side, side))
     graph = trace_detector(model, batch)
     budget = chex_mm.Budget('flops', keep=arguments.keep)
     models, shares = {'dense': Inference(model)}, {'dense': 1.0}
@@ -60,7 +61,7 @@ def measure(name: str, arguments) -> list[dict]:
         }
     rows = []
     for size in arguments.batch:
-        data = batch_of(model, arguments.size, size)
+        data = batch_of(model, side, size)
         images = model.data_preprocessor(data)['inputs']
         for way, each in ways.items():
             found = latency(each, lambda m, x=images: m(x), arguments.repeats)

@@ -163,7 +163,7 @@ def _packaged_config(name: str) -> Path:
             f'{name!r} asks for a config of the package {package!r}, which '
             f'is not installed. {how_to_install(package)}'
         )
-    configs = Path(spec.origin).parent / '.mim' / 'configs'
+    configs = configs_of(package)
     path = configs / inner
     if not path.is_file():
         known = [str(p.relative_to(configs)) for p in configs.rglob('*.py')]
@@ -171,6 +171,11 @@ def _packaged_config(name: str) -> Path:
         hint = f' Did you mean {package}::{near[0]}?' if near else ''
         raise CommandError(f'{package} has no config {inner!r}.{hint}')
     return path
+
+
+def configs_of(package: str) -> Path:
+    """Where an installed package keeps its configs."""
+    return Path(find_spec(package).origin).parent / '.mim' / 'configs'
 
 
 def how_to_install(package: str) -> str:

@@ -11,8 +11,6 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +21,7 @@ from torch import nn
 from ..errors import ChexError
 from ..surgery import SlimSpec, narrow_
 from .analysis import draw_vectors
-from .command_line import load_config, use_scope
+from .command_line import configs_of, load_config, use_scope
 from .deploy import build_model
 from .models.slim_model import plain_architecture, slim_model
 from .small_scene import GRIDS, shrink_scene
@@ -40,23 +38,18 @@ MODULES = {
 }
 SETTINGS = ('train_cfg', 'test_cfg')
 MOST = 64  # of whatever such settings count
+NEEDS = 'it needs {}, which is not installed'
 # What an error says if the machine, not the model, is the reason.
 OUT_OF_REACH = {
     r'(\w+?)_impl: implementation for device cpu': (
         'mmcv has no CPU kernel of {}'
     ),
-    r'(?:No module named|Failed to import|cannot import name) (\S+)': (
-        'it needs {}, which is not installed'
-    ),
-    r'(\S+) (?:is|are) not installed': ('it needs {}, which is not installed'),
-    r'mim install ([\w.-]+)': 'it needs {}, which is not installed',
-    r'(?i)please (?:run|install) .*?pip install ([\w.-]+)': (
-        'it needs {}, which is not installed'
-    ),
-    r'Please install (Detectron2)': 'it needs {}, which is not installed',
-    r'Please follow \S+ to install ([\w ]+)': (
-        'it needs {}, which is not installed'
-    ),
+    r'(?:No module named|Failed to import|cannot import name) (\S+)': NEEDS,
+    r'(\S+) (?:is|are) not installed': NEEDS,
+    r'mim install ([\w.-]+)': NEEDS,
+    r'(?i)please (?:run|install) .*?pip install ([\w.-]+)': NEEDS,
+    r'Please install (Detectron2)': NEEDS,
+    r'Please follow \S+ to install ([\w ]+)': NEEDS,
     r'(not compiled with CUDA|No CUDA GPUs|Found no NVIDIA|initialize CUDA)': (
         'it calls CUDA by name'
     ),
@@ -100,11 +93,7 @@ def names(
     if package == 'torchvision':
         known = _torchvision().list_models(module=_torchvision())
         return [n for n in known if not only or any(o in n for o in only)]
-    return list(architectures(_configs_of(package), only, one_per_folder))
-
-
-def _configs_of(package: str) -> Path:
-    return Path(find_spec(package).origin).parent / '.mim' / 'configs'
+    return list(architectures(configs_of(package), only, one_per_folder))
 
 
 def make(package: str, name: str, sides: Sequence[int]) -> Candidate:
@@ -181,7 +170,7 @@ def with_untrained_teacher(model: dict, package: str) -> dict:
     """A model config whose teacher is one of the package, not downloaded."""
     teacher = model.get('teacher_config')
     if isinstance(teacher, str):
-        path = _configs_of(package).parent / teacher
+        path = configs_of(package).parent / teacher
         model.teacher_config = Config.fromfile(path)
     if 'teacher_ckpt' in model:
         model.teacher_ckpt = None

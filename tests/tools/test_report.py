@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-from mmdet.visualization import DetLocalVisualizer
 from mmengine.config import Config
 
 from chex_mm.engine.datasets import write_shapes
@@ -54,7 +53,6 @@ def test_what_it_refuses(tmp_path, refused):
 @pytest.mark.slow
 def test_a_detector_is_shown_dense_and_slim(tmp_path, monkeypatch, capsys):
     write_shapes(tmp_path / 'shapes', {'train': 8, 'val': 3})
-    DetLocalVisualizer._instance_dict.clear()
     path = write_config('retinanet', tmp_path)
     config = Config.fromfile(path)
     config.dump(path)

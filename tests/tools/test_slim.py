@@ -11,7 +11,6 @@ import mmdet
 import numpy as np
 import pytest
 import torch
-from mmdet.visualization import DetLocalVisualizer
 from mmengine.config import Config
 
 from chex_mm.engine.datasets import write_shapes
@@ -69,7 +68,6 @@ def folder(request, tmp_path_factory):
     """A folder with data, a config, a checkpoint and what slim.py writes."""
     folder = tmp_path_factory.mktemp(request.param)
     write_shapes(folder / 'shapes', {'train': 8, 'val': 3})
-    DetLocalVisualizer._instance_dict.clear()  # of the run before
     config = write_config(request.param, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

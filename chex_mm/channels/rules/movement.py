@@ -340,11 +340,7 @@ def put(flow, call):
     labels = _without_picked(flow.labels(call['values']), call, picked)
     if labels is None:
         return NotImplemented
-    if target in flow.blank:
-        flow.blank.pop(target)
-        return labels.expand(target.shape)
-    flow.tie(flow.labels(target), labels)
-    return merged(labels, flow.labels(target))
+    return _written_over(flow, target, flow.labels(target), labels)
 
 
 @rule(
@@ -377,6 +373,11 @@ def put_along(flow, call):
     if len(parts) == 1 or not index.numel():
         return before
     before, written = (labels.narrow(dim, 0, 1) for labels in parts)
+    return _written_over(flow, target, before, written)
+
+
+def _written_over(flow, target: Tensor, before: Tensor, written: Tensor):
+    """Labels of `target`; what was freshly made for them brought none."""
     if target in flow.blank:
         flow.blank.pop(target)
     else:

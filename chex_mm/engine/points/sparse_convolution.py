@@ -112,7 +112,7 @@ def _listed(is_pair: Tensor, rows: Tensor, weights: int):
     return table, counts.int()
 
 
-def _each(pairs: Tensor, counts: Tensor, inverse=False):
+def each_pair(pairs: Tensor, counts: Tensor, inverse=False):
     """(weight, rows that are read, rows that are written)."""
     for weight, count in enumerate(counts.tolist()):
         if count:
@@ -156,7 +156,7 @@ def convolve(  # noqa: PLR0913 (mmcv's arguments)
     """(output sites, out-channels); filters are (*kernel, in, out)."""
     weights = filters.flatten(0, -3)
     out = features.new_zeros(num_activate_out, filters.shape[-1])
-    each = _each(indice_pairs, indice_pair_num, inverse)
+    each = each_pair(indice_pairs, indice_pair_num, inverse)
     return products(out, features, weights, each)
 
 
@@ -172,7 +172,7 @@ def convolve_backward(  # noqa: PLR0913 (mmcv's arguments)
 ):
     """Gradients of the features and of the filters."""
     weights = filters.flatten(0, -3)
-    each = _each(indice_pairs, indice_pair_num, inverse)
+    each = each_pair(indice_pairs, indice_pair_num, inverse)
     to_features, to_weights = gradients(out_bp, features, weights, each)
     return to_features, to_weights.view_as(filters)
 
@@ -181,7 +181,7 @@ def convolve_backward(  # noqa: PLR0913 (mmcv's arguments)
 def pool(features, indice_pairs, indice_pair_num, num_activate_out):
     """The largest of what meets at each output site, or zero."""
     out = features.new_zeros(num_activate_out, features.shape[1])
-    for _, read, write in _each(indice_pairs, indice_pair_num):
+    for _, read, write in each_pair(indice_pairs, indice_pair_num):
         # No weight reaches a site twice.
         out[write] = torch.maximum(out[write], features[read])
     return out
@@ -193,7 +193,7 @@ def pool_backward(
 ):
     """To every input that equals the output, as mmcv does."""
     to_features = torch.zeros_like(features)
-    for _, read, write in _each(indice_pairs, indice_pair_num):
+    for _, read, write in each_pair(indice_pairs, indice_pair_num):
         is_largest = features[read] == out_features[write]
         to_features.index_add_(0, read, out_bp[write] * is_largest)
     return to_features

@@ -13,7 +13,7 @@ from spconv.pytorch import ops
 from torch import Tensor
 
 from .install import cpu_kernel
-from .sparse_convolution import gradients, products
+from .sparse_convolution import each_pair, gradients, products
 
 NO_ACTIVATION = tv.gemm.Activation.None_
 
@@ -28,17 +28,12 @@ def _each(pairs: Tensor, counts: Tensor, inverse: bool, subm: bool):
         pairs: (in and out, weights, N).
         counts: Pairs of each weight; of a submanifold map, of the first half.
     """
-    numbers = counts.tolist()
-    middle = len(numbers) // 2 if subm else None
     if subm:
-        numbers[middle + 1 :] = numbers[:middle][::-1]
-    for weight, count in enumerate(numbers):
-        if weight == middle:
-            every = torch.arange(pairs.shape[2])
-            yield weight, every, every
-        elif count:
-            ends = pairs[:, weight, :count].long()
-            yield weight, ends[int(inverse)], ends[1 - int(inverse)]
+        middle, every = len(counts) // 2, torch.arange(pairs.shape[2])
+        yield middle, every, every
+        half = counts[:middle]
+        counts = torch.cat([half, half.new_zeros(1), half.flip(0)])
+    yield from each_pair(pairs.transpose(0, 1), counts, inverse)
 
 
 def _by_weight(filters: Tensor) -> Tensor:
