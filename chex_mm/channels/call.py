@@ -13,6 +13,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+aten = torch.ops.aten
+# Multiply-adds are counted where these run, channels or not.
+COSTLY = {
+    aten.convolution,
+    aten.mm,
+    aten.addmm,
+    aten.bmm,
+    aten.baddbmm,
+    aten._scaled_dot_product_flash_attention_for_cpu,
+    aten._scaled_dot_product_flash_attention,
+    aten._scaled_dot_product_efficient_attention,
+    aten._scaled_dot_product_cudnn_attention,
+    aten._native_multi_head_attention,
+}
+# Sizes come from Python here, and what is written later brings channels.
+FACTORIES = {aten.zeros, aten.ones, aten.empty, aten.full}
+ZEROS = {aten.zeros, aten.new_zeros}  # to which channels may also be added
+
 
 @dataclass(frozen=True)
 class Call:
@@ -90,9 +108,7 @@ def default_kind(func) -> str | None:
         return 'view'
     packet = func.overloadpacket
     name = packet._qualified_op_name.rpartition('::')[2]
-    twin = (
-        getattr(torch.ops.aten, name[:-1], None) if name[-1] == '_' else None
-    )
+    twin = getattr(aten, name[:-1], None) if name[-1] == '_' else None
     overloads = [func]
     if twin is not None:
         overloads += [getattr(twin, o) for o in twin.overloads()]

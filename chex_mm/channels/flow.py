@@ -17,7 +17,15 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from chex_mm.channels.call import Call, bind, default_kind, is_composite
+from chex_mm.channels.call import (
+    COSTLY,
+    FACTORIES,
+    ZEROS,
+    Call,
+    bind,
+    default_kind,
+    is_composite,
+)
 from chex_mm.channels.facts import Facts, LabelledWork, Take, Tie
 from chex_mm.channels.graph import Role, UnknownOp
 from chex_mm.channels.labels import (
@@ -25,27 +33,12 @@ from chex_mm.channels.labels import (
     is_constant,
     meets,
     representatives,
+    spread,
     unlabelled_at_full_size,
     with_repeats,
     without_repeats,
 )
 from chex_mm.channels.watch import Watch, tensors_among
-
-aten = torch.ops.aten
-COSTLY = {
-    aten.convolution,
-    aten.mm,
-    aten.addmm,
-    aten.bmm,
-    aten.baddbmm,
-    aten._scaled_dot_product_flash_attention_for_cpu,
-    aten._scaled_dot_product_flash_attention,
-    aten._scaled_dot_product_efficient_attention,
-    aten._scaled_dot_product_cudnn_attention,
-    aten._native_multi_head_attention,
-}
-# Sizes come from Python here, and what is written later brings channels.
-FACTORIES = {aten.zeros, aten.ones, aten.empty, aten.full}
 
 
 @dataclass(frozen=True)
@@ -88,7 +81,8 @@ class Flow(Watch):
         self._labels = WeakTensorKeyDictionary()
         self._written = WeakTensorKeyDictionary()
         self._deferred = WeakTensorKeyDictionary()
-        self.blank = WeakTensorKeyDictionary()  # made in a size from Python
+        # Made in a size from Python and untouched; whether it holds zeros.
+        self.blank = WeakTensorKeyDictionary()
         self.slotted = WeakTensorKeyDictionary()  # the view that split it
         self._pinned = torch.zeros(1, dtype=torch.bool)
 
@@ -104,7 +98,8 @@ class Flow(Watch):
         ):
             out = func(*args, **kwargs)
             if packet in FACTORIES:
-                self.blank[out] = True
+                self.blank[out] = packet in ZEROS
+            self._touch(func, inputs)
             return out
         if is_composite(func) and not self._own_rule(func, packet):
             with self:  # inference mode does not take them apart by itself
@@ -123,7 +118,16 @@ class Flow(Watch):
         self.running = None
         with torch.inference_mode(False):  # labels outlive the mode
             self.flow(call, out)
+            self._touch(func, inputs)
         return out
+
+    def _touch(self, func, inputs: tuple[Tensor, ...]) -> None:
+        """What an operator writes into is blank no longer."""
+        if self.blank and func._schema.is_mutable:
+            for tensor in inputs:
+                self.blank.pop(tensor, None)
+                if tensor._base is not None:
+                    self.blank.pop(tensor._base, None)
 
     def flow(self, call: Call, out) -> None:
         """Applies the rule of a call and labels what it returned."""
@@ -391,10 +395,3 @@ class Flow(Watch):
             self.facts.work.append(
                 LabelledWork(call.module, call.op, each, rows, columns)
             )
-
-
-def spread(vector: Tensor, shape, dim: int) -> Tensor:
-    """A label vector along `dim`, constant elsewhere (stride 0)."""
-    view = [1] * len(shape)
-    view[dim] = -1
-    return vector.view(view).expand(shape)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from chex_mm.channels.facts import Facts, build_graph
 from chex_mm.channels.flow import Flow
-from chex_mm.channels.graph import ChannelGraph
+from chex_mm.channels.graph import ChannelGraph, Role
 from chex_mm.channels.opaque import watched_functions
 from chex_mm.channels.rules import PENALTIES, RULES, SIZES
 from chex_mm.errors import ChexError
@@ -137,7 +137,10 @@ def _note_sizes(module: nn.Module, args: tuple, flow: Flow) -> None:
     for name, (tensor, dim) in (known(module, args) if known else {}).items():
         if getattr(module, name) == tensor.shape[dim]:
             place = flow.module, name
-            flow.facts.sizes[place] = flow.vector(tensor, dim)
+            if flow.is_weight(tensor):
+                flow.facts.sizes[place] = flow.axis(tensor, dim, Role.ROW)
+            else:
+                flow.facts.sizes[place] = flow.vector(tensor, dim)
 
 
 @contextmanager

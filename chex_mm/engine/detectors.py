@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from mmcv.cnn import ConvModule
 from mmdet.models.dense_heads import SSDHead
-from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
+from mmdet.models.roi_heads.roi_extractors import (
+    BaseRoIExtractor,
+    GenericRoIExtractor,
+)
 
 from chex_mm.channels.rules import sizes
 
@@ -18,3 +22,11 @@ if not hasattr(SSDHead, 'loss_cls'):
 def roi_extractor(module, args):
     """It allocates its output by `out_channels`, the features' channels."""
     return {'out_channels': (args[0][0], 1)}
+
+
+@sizes(GenericRoIExtractor)
+def convolving_roi_extractor(module, args):
+    """The same, or the channels of the convolution that follows at once."""
+    if module.with_pre and isinstance(module.pre_module, ConvModule):
+        return {'out_channels': (module.pre_module.conv.weight, 0)}
+    return roi_extractor(module, args)

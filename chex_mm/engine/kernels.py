@@ -20,7 +20,7 @@ from mmcv.ops.roi_align import RoIAlignFunction
 from mmcv.ops.roi_align_rotated import RoIAlignRotatedFunction
 from mmcv.ops.roi_pool import RoIPoolFunction
 
-from chex_mm.channels.flow import spread
+from chex_mm.channels.labels import spread
 from chex_mm.channels.rules import rule
 from chex_mm.channels.rules.products import Operands, convolution
 from chex_mm.surgery import attributes

@@ -21,7 +21,7 @@ from mmcv.ops.roipoint_pool3d import RoIPointPool3dFunction
 from mmcv.ops.three_interpolate import ThreeInterpolate
 from mmcv.ops.three_nn import ThreeNN
 
-from chex_mm.channels.flow import spread
+from chex_mm.channels.labels import spread
 from chex_mm.channels.rules import rule
 
 

@@ -12,8 +12,8 @@ from importlib.util import find_spec
 
 from torch import Tensor, nn
 
-from chex_mm.channels.flow import spread
 from chex_mm.channels.graph import Role
+from chex_mm.channels.labels import spread
 from chex_mm.channels.rules import rule
 from chex_mm.surgery import attributes
 

@@ -12,7 +12,7 @@ from mmdet3d.models.data_preprocessors.voxelize import (
 )
 from mmdet3d.models.middle_encoders import PointPillarsScatter
 
-from chex_mm.channels.flow import spread
+from chex_mm.channels.labels import spread
 from chex_mm.channels.rules import rule, sizes
 
 

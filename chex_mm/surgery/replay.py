@@ -16,6 +16,7 @@ from itertools import count
 import torch
 from torch import Tensor, nn
 
+from chex_mm.channels.facts import Facts
 from chex_mm.channels.flow import Flow
 from chex_mm.channels.graph import ChannelGraph
 from chex_mm.channels.labels import without_repeats
@@ -44,6 +45,7 @@ from chex_mm.surgery.narrow_flow import (
 from chex_mm.surgery.resize import all_tensors
 
 SEEDS = 0, 1  # two cuts: in one, two numbers may be equal by chance
+MOST_SEEDS = 8  # up to it where the model itself fails on such numbers
 ROUNDS = 100  # every round ties or pins at least one more channel
 
 
@@ -99,17 +101,32 @@ def trace_channels(
     )
 
 
+class FailsUncut(ChexError):
+    """The model fails under masks alone, so that no size is to blame."""
+
+
 def replay(
     model: nn.Module, runs: Runs, origin: Origin, seed: int
 ) -> Finding | None:
     """Runs a randomly cut copy; what it finds wrong, or None.
 
+    Where the model fails under the same masks before any cut (a loss that
+    needs a positive sample), other masks are drawn.
+
     Raises:
-        ChexError: The copy fails and no channel accounts for it.
+        ChexError: The copy fails and no channel accounts for it, or the
+            model fails under all masks.
     """
-    keep = random_masks(origin.graph, seed)
-    if not keep:
-        return None
+    for attempt in range(seed, MOST_SEEDS, len(SEEDS)):
+        keep = random_masks(origin.graph, attempt)
+        try:
+            return _replay(model, runs, origin, keep) if keep else None
+        except FailsUncut as error:
+            failure = error
+    raise failure
+
+
+def _replay(model: nn.Module, runs: Runs, origin: Origin, keep):
     try:
         narrow = slim(model, origin.graph, keep)
     except UnknownModule as error:
@@ -120,16 +137,35 @@ def replay(
         follow(narrow, runs, flow)
         if not flow.ran_alike:  # as the data say, or as a size does
             flow.check_ties()
-            masked = copy.deepcopy(model)
-            mask_channels(masked, origin.graph, keep)
-            flow.check_branches(trace(masked, runs, origin.splits))
+            flow.check_branches(_trace_masked(model, runs, origin, keep))
     except Disagreement as disagreement:
         return disagreement.finding
     except RunFailed as failure:
         if isinstance(failure.__cause__, Disagreement):
             return flow.find_cause(failure.__cause__.finding)
+        _check_uncut(model, runs, origin, keep, failure)
         return flow.find_cause(_broken(flow, failure))
     return None
+
+
+def _trace_masked(model: nn.Module, runs: Runs, origin: Origin, keep) -> Facts:
+    """What the model of dense size does on the numbers of a narrow copy."""
+    masked = copy.deepcopy(model)
+    mask_channels(masked, origin.graph, keep)
+    return trace(masked, runs, origin.splits)
+
+
+def _check_uncut(model, runs, origin, keep, failure: RunFailed) -> None:
+    """Raises FailsUncut if masks alone lead to the same failure."""
+    try:
+        _trace_masked(model, runs, origin, keep)
+    except RunFailed as same:
+        if str(same) == str(failure):
+            raise FailsUncut(
+                f'With channels masked, before any cut: {failure}. The model '
+                'itself cannot run on such numbers; trace it on data, or '
+                'with weights, on which it can.'
+            ) from failure
 
 
 def random_masks(graph: ChannelGraph, seed: int = 0) -> dict[str, Tensor]:

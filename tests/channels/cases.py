@@ -17,8 +17,9 @@ import chex_mm.engine.detectors  # noqa: F401  (fills the tables)
 import chex_mm.engine.kernels  # noqa: F401
 from chex_mm.channels.call import Call, bind
 from chex_mm.channels.facts import Components, Facts
-from chex_mm.channels.flow import Flow, spread
+from chex_mm.channels.flow import Flow
 from chex_mm.channels.graph import Role
+from chex_mm.channels.labels import spread
 from chex_mm.channels.opaque import watched_functions
 from chex_mm.channels.rules import RULES
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from chex_mm.channels.facts import Components, Facts, Take, Tie, connected
-from chex_mm.channels.flow import spread
 from chex_mm.channels.graph import Role
 from chex_mm.channels.labels import (
     MANY,
@@ -13,6 +12,7 @@ from chex_mm.channels.labels import (
     is_constant,
     meets,
     representatives,
+    spread,
     unlabelled_at_full_size,
     varying,
     with_repeats,

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from chex_mm.channels.flow import spread
+from chex_mm.channels.labels import spread
 from chex_mm.channels.rules import RULES
 
 from .cases import outcome

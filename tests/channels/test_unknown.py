@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import chex_mm
-from chex_mm.channels.flow import spread
+from chex_mm.channels.labels import spread
 from chex_mm.channels.rules import RULES, rule
 
 from .toy_networks import conv

@@ -23,8 +23,8 @@ from mmcv.ops.three_nn import ThreeNN  # noqa: E402
 
 import chex_mm  # noqa: E402
 import chex_mm.engine  # noqa: E402, F401  (fills the tables)
-from chex_mm.channels.flow import spread  # noqa: E402
 from chex_mm.channels.graph import Role  # noqa: E402
+from chex_mm.channels.labels import spread  # noqa: E402
 from chex_mm.channels.rules import RULES  # noqa: E402
 from chex_mm.surgery import compare  # noqa: E402
 

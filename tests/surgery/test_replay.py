@@ -341,6 +341,103 @@ def test_a_declared_size_of_a_module_follows(monkeypatch):
     assert compare(model, narrow, lambda m: m(INPUTS)).max_abs < 1e-6
 
 
+class Sum(nn.Module):
+    """Adds to a tensor that it makes in a size of its own."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.width, self.make = 8, make
+
+    def forward(self, x):
+        out = getattr(x, self.make)((len(x), self.width, *x.shape[2:]))
+        out += x
+        return out
+
+
+@pytest.mark.parametrize(
+    ('make', 'expected'), [('new_zeros', {'0': 8}), ('new_ones', {})]
+)
+def test_channels_are_added_to_zeros_only(monkeypatch, make, expected):
+    monkeypatch.setitem(
+        SIZES, Sum, lambda module, args: {'width': (args[0], 1)}
+    )
+    model = nn.Sequential(conv(3, 8), Sum(make), conv(8, 2))
+    graph = chex_mm.trace_channels(model, (INPUTS,))
+    assert free(graph) == expected
+    keep = random_masks(graph)
+    narrow = chex_mm.slim(model, graph, keep)
+    chex_mm.mask_channels(model, graph, keep)
+    assert compare(model, narrow, lambda m: m(INPUTS)).max_abs < 1e-6
+
+
+class ConvolvedSum(Sum):
+    def __init__(self):
+        super().__init__('new_zeros')
+        self.conv = conv(4, self.width)
+
+    def forward(self, x):
+        out = x.new_zeros(len(x), self.width, *x.shape[2:])
+        out += self.conv(x)
+        return out
+
+
+def test_a_size_may_follow_the_rows_of_a_weight(monkeypatch):
+    monkeypatch.setitem(
+        SIZES,
+        ConvolvedSum,
+        lambda module, args: {'width': (module.conv.weight, 0)},
+    )
+    model = nn.Sequential(conv(3, 4), ConvolvedSum(), conv(8, 2))
+    graph = chex_mm.trace_channels(model, (INPUTS,))
+    assert free(graph) == {'0': 4, '1.conv': 8}
+    keep = random_masks(graph)
+    narrow = chex_mm.slim(model, graph, keep)
+    assert narrow[1].width == int(keep['1.conv'].sum())
+    chex_mm.mask_channels(model, graph, keep)
+    assert compare(model, narrow, lambda m: m(INPUTS)).max_abs < 1e-6
+
+
+def test_what_was_partly_written_is_no_longer_empty():
+    def write(_, x):
+        out = x.new_zeros(x.shape)
+        out[:, :, 0] = 1
+        out[torch.arange(1)] = x[:1]
+        return out
+
+    graph = traced(8, write)
+    assert free(graph) == {}
+    assert 'fixed size at aten.index_put_' in graph.groups['a'].pinned
+
+
+def fails(when):
+    """Fails on some of the calls after the first one, whatever it is given."""
+    calls = []
+
+    def between(_, x):
+        calls.append(1)
+        if when(len(calls)):
+            raise RuntimeError('no positive sample')
+        return x
+
+    return between
+
+
+def test_other_masks_are_drawn_where_the_model_itself_fails():
+    # The second call is that of a narrow copy, the third of the masked model.
+    assert free(traced(8, fails(lambda call: call in (2, 3)))) == {'a': 8}
+
+
+def test_a_model_that_fails_under_all_masks_is_refused():
+    with pytest.raises(chex_mm.ChexError) as error:
+        traced(8, fails(lambda call: call > 1))
+    assert str(error.value) == (
+        'With channels masked, before any cut: The model failed while its '
+        'channels were traced: RuntimeError: no positive sample. The model '
+        'itself cannot run on such numbers; trace it on data, or with '
+        'weights, on which it can.'
+    )
+
+
 def test_a_second_declaration_of_sizes_names_both(monkeypatch):
     def first(module, args):
         return {}

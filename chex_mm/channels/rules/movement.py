@@ -10,8 +10,13 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from chex_mm.channels.facts import Take
-from chex_mm.channels.flow import Axes, spread
-from chex_mm.channels.labels import is_constant, varying, without_repeats
+from chex_mm.channels.flow import Axes
+from chex_mm.channels.labels import (
+    is_constant,
+    spread,
+    varying,
+    without_repeats,
+)
 from chex_mm.channels.rules.pointwise import merged
 from chex_mm.channels.rules.table import rule
 
@@ -321,7 +326,7 @@ def follow(flow, call):
 )
 def forget(flow, call):
     """Sizes come from Python here: nothing is known, nothing is touched."""
-    flow.blank[call.out] = True
+    flow.blank[call.out] = call.key is aten.new_zeros
     return None
 
 
@@ -378,9 +383,7 @@ def put_along(flow, call):
 
 def _written_over(flow, target: Tensor, before: Tensor, written: Tensor):
     """Labels of `target`; what was freshly made for them brought none."""
-    if target in flow.blank:
-        flow.blank.pop(target)
-    else:
+    if target not in flow.blank:
         flow.tie(before, written)
     return merged(written, before).expand(target.shape)
 

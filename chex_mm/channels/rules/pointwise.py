@@ -28,6 +28,8 @@ def tie(flow, call):
         return Axes(flow.axes(call.inputs[0]))
     if call.key is aten.mul and _is_nothing(flow, call):
         return None
+    if call.key is aten.add_ and flow.blank.get(call['self']):
+        return flow.labels(call['other']).expand(call.out.shape)
     labels = flow.labels(call.inputs[0])
     for other in call.inputs[1:]:
         other = flow.labels(other)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from chex_mm.channels.flow import spread
 from chex_mm.channels.graph import Role
+from chex_mm.channels.labels import spread
 from chex_mm.channels.rules.table import rule
 
 aten = torch.ops.aten

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from chex_mm.channels.flow import spread
+from chex_mm.channels.labels import spread
 from chex_mm.channels.rules.table import rule
 
 aten = torch.ops.aten
