@@ -1,7 +1,8 @@
-"""A run on point clouds keeps the promises that a run on images keeps.
+"""Runs on point clouds keep the promises that runs on images keep.
 
-A short run of the demo's VoteNet, on a few rooms: resumed bit for bit, the
-same on two ranks, and the same model again from its slim config.
+Short runs of both demos, of Mask R-CNN on a few images and of VoteNet on a
+few rooms: resumed bit for bit, the same on two ranks, and the same model again
+from its slim config.
 """
 
 import os
@@ -10,27 +11,25 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from torch import distributed, multiprocessing
 
-pytest.importorskip('mmdet3d', reason='the model is one of mmdet3d')
+from chex_mm.engine.command_line import build_runner, load_config, use_scope
+from chex_mm.engine.datasets.synthetic import write_shapes
+from chex_mm.engine.datasets.synthetic_rooms import write_rooms
+from chex_mm.engine.deploy import slim_checkpoint
+from chex_mm.engine.slim_directory import write_directory
+from chex_mm.surgery import compare
 
-from mmengine.hooks import Hook  # noqa: E402
-from mmengine.registry import HOOKS  # noqa: E402
-from torch import distributed, multiprocessing  # noqa: E402
+from .toy_runs import differences, everything, hook_of
 
-from chex_mm.engine.command_line import (  # noqa: E402
-    build_runner,
-    load_config,
-    use_scope,
-)
-from chex_mm.engine.datasets.synthetic_rooms import write_rooms  # noqa: E402
-from chex_mm.engine.deploy import slim_checkpoint  # noqa: E402
-from chex_mm.engine.slim_directory import write_directory  # noqa: E402
-from chex_mm.surgery import compare  # noqa: E402
-
-from .toy_runs import differences, everything, hook_of  # noqa: E402
-
-CONFIG = Path(__file__).parents[2] / 'configs/demo3d/votenet_demo_chex.py'
+CONFIGS = Path(__file__).parents[2] / 'configs'
 ITERATIONS, RANKS = 8, 2
+WRITERS = {
+    'demo/mask_rcnn_demo_chex.py': write_shapes,
+    'demo3d/votenet_demo_chex.py': write_rooms,
+}
 pytestmark = [
     pytest.mark.slow,
     # What mmcv says about VoteNet's layers, mmengine about a second run.
@@ -61,24 +60,30 @@ class RecordMasks(Hook):
         self.states.append({**weights, **masks})
 
 
-@pytest.fixture(scope='module')
-def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp('votenet') / 'rooms'
-    write_rooms(str(root), {'train': 6, 'val': 2})
-    return f'{root}/'
+@pytest.fixture(scope='module', params=WRITERS)
+def demo(request, tmp_path_factory):
+    """The name of a demo's config, and a few samples for it."""
+    if 'demo3d' in request.param:
+        pytest.importorskip('mmdet3d', reason='the model is one of mmdet3d')
+    root = tmp_path_factory.mktemp('demo') / 'data'
+    WRITERS[request.param](str(root), {'train': 6, 'val': 2})
+    return request.param, f'{root}/'
 
 
-def votenet(work_dir, data, **changes):
-    """The demo's config, four steps in eight iterations."""
-    config = load_config(str(CONFIG))
+def config_of(demo, work_dir, **changes):
+    """A demo's config, four steps in eight iterations."""
+    name, data = demo
+    config = load_config(str(CONFIGS / name))
     use_scope(config)
-    for name in ('train_dataloader', 'test_dataloader'):
-        config[name].dataset.data_root = data
+    for loader in ('train_dataloader', 'test_dataloader'):
+        config[loader].dataset.data_root = data
+    if 'ann_file' in config.test_evaluator:
+        config.test_evaluator.ann_file = f'{data}val.json'
     config.train_dataloader.batch_size = 2
     config.train_cfg.max_iters = ITERATIONS
     config.val_dataloader = config.val_cfg = config.val_evaluator = None
     config.default_hooks.checkpoint.interval = 1
-    config.default_hooks.pop('visualization')
+    config.default_hooks.pop('visualization', None)
     config.custom_hooks.append(dict(type='RecordMasks'))
     config.randomness = dict(seed=3)
     config.work_dir, config.launcher = str(work_dir), 'none'
@@ -86,8 +91,8 @@ def votenet(work_dir, data, **changes):
     return config
 
 
-def train(work_dir, data, **changes):
-    runner = build_runner(votenet(work_dir, data, **changes))
+def train(demo, work_dir, **changes):
+    runner = build_runner(config_of(demo, work_dir, **changes))
     runner.train()
     return runner
 
@@ -97,16 +102,16 @@ def states_of(runner):
 
 
 @pytest.mark.parametrize('execution', ['masked', 'compact'])
-def test_it_resumes_bit_for_bit(tmp_path, data, execution):
+def test_it_resumes_bit_for_bit(tmp_path, demo, execution):
     changes = {'custom_hooks.0.execution': execution}
-    whole = train(tmp_path / 'whole', data, **changes)
+    whole = train(demo, tmp_path / 'whole', **changes)
     assert hook_of(whole).schedule == (1, 2, 3, 4)
     expected = everything(whole)
     for number in (2, 6):
         path = str(tmp_path / 'whole' / f'iter_{number}.pth')
         resumed = train(
+            demo,
             tmp_path / f'from_{number}',
-            data,
             load_from=path,
             resume=True,
             **changes,
@@ -114,9 +119,9 @@ def test_it_resumes_bit_for_bit(tmp_path, data, execution):
         assert differences(everything(resumed), expected) == []
 
 
-def test_the_slim_config_builds_the_same_model(tmp_path, data):
-    train(tmp_path, data)
-    config = votenet(tmp_path, data)
+def test_the_slim_config_builds_the_same_model(tmp_path, demo):
+    train(demo, tmp_path)
+    config = config_of(demo, tmp_path)
     checkpoint = str(tmp_path / f'iter_{ITERATIONS}.pth')
     slimmed = slim_checkpoint(config, checkpoint)
     report = write_directory(tmp_path / 'slim', config, slimmed)
@@ -129,15 +134,20 @@ def test_the_slim_config_builds_the_same_model(tmp_path, data):
     batch = next(iter(runner.test_dataloader))
 
     def run(model):
-        results = model.test_step(batch)
-        return [sample.pred_instances_3d.scores_3d for sample in results]
+        return [scores_of(sample) for sample in model.test_step(batch)]
 
     found = compare(slimmed.narrow, runner.model, run)
     assert found.max_abs == 0
     assert sum(map(len, run(runner.model))) > 0
 
 
-def run_rank(rank, work_dir, data, port):
+def scores_of(sample):
+    if 'pred_instances_3d' in sample:
+        return sample.pred_instances_3d.scores_3d
+    return sample.pred_instances.scores
+
+
+def run_rank(rank, work_dir, demo, port):
     """What one process does."""
     os.environ.update(
         RANK=str(rank),
@@ -147,16 +157,16 @@ def run_rank(rank, work_dir, data, port):
         MASTER_PORT=str(port),
     )
     torch.set_num_threads(1)
-    runner = train(work_dir, data, launcher='pytorch')
+    runner = train(demo, work_dir, launcher='pytorch')
     torch.save(states_of(runner), work_dir / f'rank_{rank}.pt')
     distributed.destroy_process_group()
 
 
-def test_ranks_hold_identical_masks_and_weights(tmp_path, data):
+def test_ranks_hold_identical_masks_and_weights(tmp_path, demo):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    multiprocessing.spawn(run_rank, (tmp_path, data, port), nprocs=RANKS)
+    multiprocessing.spawn(run_rank, (tmp_path, demo, port), nprocs=RANKS)
     one, other = (
         torch.load(tmp_path / f'rank_{rank}.pt') for rank in range(RANKS)
     )
