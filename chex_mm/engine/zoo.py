@@ -24,6 +24,7 @@ from ..channels.graph import ChannelGraph
 from ..explore import Budget, uniform_counts
 from ..explore.weights import channel_norms, find_tensors, touched_shapes
 from ..surgery import Difference, compare, describe, mask_channels, slim
+from ..surgery.replay import FailsUncut
 from .analysis import random_keep, settle_norms
 from .deploy import plain_run
 from .pinned import pinned_by_reason
@@ -110,6 +111,8 @@ def judge(name: str, make: Callable[[], Candidate]) -> Verdict:
             status, reason = _examine(make(), found)
     except NotRunnable as error:
         status, reason = 'not runnable', str(error)
+    except FailsUncut as error:
+        status, reason = 'not runnable', f'its own code fails: {error}'
     except Exception as error:
         status, reason = 'fails', f'{type(error).__name__}: {error}'
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

@@ -65,6 +65,12 @@ OUT_OF_REACH = {
     r'(three_nn needs points \(B, N, 3\))': (
         "mmdet3d's loss of it needs CUDA, which reads four columns as three"
     ),
+    r"'InstanceData' object has no attribute '(\w+)'": (
+        'its training pipeline packs no {}'
+    ),
+    r'No scene can be generated: (train_dataloader)': (
+        'its config, written for mmdet 2, has no {} to tell what it reads'
+    ),
     r'No scene can be generated for (\w+)': (
         'the zoo generates clouds and single images, and it reads {}'
     ),

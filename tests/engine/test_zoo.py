@@ -17,6 +17,7 @@ from chex_mm.engine.zoo import Verdict
 from chex_mm.engine.zoo_configs import architecture_key, architectures
 from chex_mm.engine.zoo_sources import from_config
 from chex_mm.engine.zoo_table import table_text
+from chex_mm.surgery.replay import FailsUncut
 
 from .small_detectors import small_config
 
@@ -55,6 +56,17 @@ def test_a_wrong_cut_is_found(config, monkeypatch):
     verdict = judge('small', config, SIDE)
     assert verdict.status == 'different'
     assert verdict.reason.startswith("the outputs differ: {'random': 0.")
+
+
+def test_code_that_fails_before_any_cut_is_not_judged():
+    def make():
+        raise FailsUncut('With channels masked, no positive sample.')
+
+    verdict = zoo.judge('small', make)
+    assert (verdict.status, verdict.reason) == (
+        'not runnable',
+        'its own code fails: With channels masked, no positive sample.',
+    )
 
 
 def test_a_part_that_stops_learning_is_found(config, monkeypatch):

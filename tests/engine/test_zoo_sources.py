@@ -105,6 +105,15 @@ def test_as_many_regions_as_queries_stay():
             "argument: 'num_classes",
         ),
         (
+            "'InstanceData' object has no attribute 'bboxes_3d'. Run",
+            'its training pipeline packs no bboxes_3d',
+        ),
+        (
+            'No scene can be generated: train_dataloader.dataset has no pipe',
+            'its config, written for mmdet 2, has no train_dataloader to tell '
+            'what it reads',
+        ),
+        (
             'three_nn needs points (B, N, 3) and centres',
             "mmdet3d's loss of it needs CUDA, which reads four columns as "
             'three',
