@@ -74,7 +74,7 @@ OUT_OF_REACH = {
     r'No scene can be generated for (\w+)': (
         'the zoo generates clouds and single images, and it reads {}'
     ),
-    r'(\w+\.__init__\(\) missing \d+ required [^:]*: .*)': (
+    r'(\w+\.__init__\(\) (?:missing \d+ required|got an unexpected) .*)': (
         "the package's own config cannot be built: {}"
     ),
     r'(learns from branches of a batch)': (

@@ -105,6 +105,11 @@ def test_as_many_regions_as_queries_stay():
             "argument: 'num_classes",
         ),
         (
+            "FPN.__init__() got an unexpected keyword argument 'other'",
+            "the package's own config cannot be built: "
+            "FPN.__init__() got an unexpected keyword argument 'other",
+        ),
+        (
             "'InstanceData' object has no attribute 'bboxes_3d'. Run",
             'its training pipeline packs no bboxes_3d',
         ),
