@@ -6,6 +6,7 @@ A mistake of the person who typed the command is a `CommandError`, which
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -55,7 +56,9 @@ def run_command(main: Callable[[], None]) -> None:
         main()
         if torch.distributed.is_initialized():
             # Else its threads may still run when the interpreter ends, which
-            # aborts the process now and then.
+            # aborts the process now and then. The runner, which holds the
+            # group through its wrapped model, is part of cycles.
+            gc.collect()
             torch.distributed.destroy_process_group()
     except Exception as error:
         said = _said_of(error)
