@@ -5,7 +5,6 @@ few rooms: resumed bit for bit, the same on two ranks, and the same model again
 from its slim config.
 """
 
-import os
 import socket
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from chex_mm.engine.deploy import slim_checkpoint
 from chex_mm.engine.slim_directory import write_directory
 from chex_mm.surgery import compare
 
-from .toy_runs import differences, everything, hook_of
+from .toy_runs import become_rank, differences, everything, hook_of
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 ITERATIONS, RANKS = 8, 2
@@ -149,14 +148,7 @@ def scores_of(sample):
 
 def run_rank(rank, work_dir, demo, port):
     """What one process does."""
-    os.environ.update(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE=str(RANKS),
-        MASTER_ADDR='127.0.0.1',
-        MASTER_PORT=str(port),
-    )
-    torch.set_num_threads(1)
+    become_rank(rank, RANKS, port)
     runner = train(demo, work_dir, launcher='pytorch')
     torch.save(states_of(runner), work_dir / f'rank_{rank}.pt')
     distributed.destroy_process_group()

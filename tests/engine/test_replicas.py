@@ -19,7 +19,15 @@ from chex_mm.engine.hooks.replicas import check_replicas
 from chex_mm.engine.whole_files import latest_checkpoint
 from chex_mm.errors import ChexError
 
-from .toy_runs import build, chex, differences, flatten, hook_of, loader
+from .toy_runs import (
+    become_rank,
+    build,
+    chex,
+    differences,
+    flatten,
+    hook_of,
+    loader,
+)
 
 ROOT = Path(__file__).parents[2]
 RANKS = 2
@@ -96,14 +104,7 @@ WRAPPERS = {
 
 def run_rank(rank, work_dir, port):
     """What one process does."""
-    os.environ.update(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE=str(RANKS),
-        MASTER_ADDR='127.0.0.1',
-        MASTER_PORT=str(port),
-    )
-    torch.set_num_threads(1)
+    become_rank(rank, RANKS, port)
     distributed.init_process_group('gloo')
     common = dict(device_ids=None, broadcast_buffers=False)
     several = dict(launcher='pytorch', wrapper=common)

@@ -4,6 +4,7 @@ Data and model draw from every random generator, so that a state that is not
 restored shows.
 """
 
+import os
 import random
 from uuid import uuid4
 
@@ -201,6 +202,18 @@ def chex(**settings):
 def build(work_dir, **changes):
     torch.manual_seed(random.SystemRandom().randrange(1 << 30))
     return Runner(**toy_config(work_dir, **changes))
+
+
+def become_rank(rank, ranks, port):
+    """What a launcher tells one process of a group on this machine."""
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE=str(ranks),
+        MASTER_ADDR='127.0.0.1',
+        MASTER_PORT=str(port),
+    )
+    torch.set_num_threads(1)
 
 
 def hook_of(runner) -> CHEXHook:
