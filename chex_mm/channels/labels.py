@@ -93,7 +93,7 @@ def encounter(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Pairs of different channels, and labels that meet no channel.
     """
-    # Labels are many and short: numpy takes a quarter of torch's time for them.
+    # Labels are many and short: numpy takes a quarter of torch's time.
     both = torch.broadcast_tensors(*aligned(a, b))
     one, other = (labels.numpy() for labels in both)
     differ = one != other
