@@ -1,21 +1,18 @@
 """Channel labels flow through a network while it runs.
 
-Every tensor that carries channels has a label tensor of its own shape; a rule
-per operator says which labels come out and what they are tied to. What no
-rule understands is pinned: not pruned rather than pruned wrongly.
+A rule per operator says which labels come out and what they are tied to. What
+no rule understands is pinned: not pruned rather than pruned wrongly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Tensor, inference_mode
 from torch.utils._pytree import tree_flatten
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from chex_mm.channels.call import (
     COSTLY,
@@ -26,29 +23,13 @@ from chex_mm.channels.call import (
     default_kind,
     is_composite,
 )
-from chex_mm.channels.facts import Facts, LabelledWork, Take, Tie
-from chex_mm.channels.graph import Role, UnknownOp
-from chex_mm.channels.labels import (
-    encounter,
-    is_constant,
-    meets,
-    representatives,
-    spread,
-    unlabelled_at_full_size,
-    with_repeats,
-    without_repeats,
-)
+from chex_mm.channels.facts import Facts, LabelledWork
+from chex_mm.channels.graph import UnknownOp
+from chex_mm.channels.labelling import Labelling
 from chex_mm.channels.watch import Watch, tensors_among
 
 
-@dataclass(frozen=True)
-class Axes:
-    """Labels of a weight: a vector, or None, per dimension."""
-
-    vectors: tuple[Tensor | None, ...]
-
-
-class Flow(Watch):
+class Flow(Labelling, Watch):
     """Runs a model and writes down the facts about its channels.
 
     Args:
@@ -68,23 +49,13 @@ class Flow(Watch):
         rules: dict[Any, Callable],
         splits: dict[str, str] | None = None,
     ):
-        super().__init__()
-        self.facts = facts
+        super().__init__(tensors, facts)
         self.splits = {} if splits is None else splits
         self.module = ''
-        self.place = ''  # the operator whose rule runs, for messages
         self.is_counting = False
         self.running: Call | None = None  # the operator that has not returned
         self._rules = rules
         self._is_paused = False
-        self._names = {id(t): (name, t) for name, t in tensors.items()}
-        self._labels = WeakTensorKeyDictionary()
-        self._written = WeakTensorKeyDictionary()
-        self._deferred = WeakTensorKeyDictionary()
-        # Made in a size from Python and untouched; whether it holds zeros.
-        self.blank = WeakTensorKeyDictionary()
-        self.slotted = WeakTensorKeyDictionary()  # the view that split it
-        self._pinned = torch.zeros(1, dtype=torch.bool)
 
     # Operators -----------------------------------------------------------
 
@@ -116,7 +87,7 @@ class Flow(Watch):
         self.running = call
         out = func(*args, **kwargs)
         self.running = None
-        with torch.inference_mode(False):  # labels outlive the mode
+        with inference_mode(False):  # labels outlive the mode
             self.flow(call, out)
             self._touch(func, inputs)
         return out
@@ -176,218 +147,11 @@ class Flow(Watch):
         ] = None
         self.pin_inputs(call, f'no rule for {call.place}')
 
-    # Labels of tensors ---------------------------------------------------
-
-    def has_channels(self, tensor: Tensor) -> bool:
-        """Whether a rule has to look at the tensor."""
-        return (
-            tensor in self._labels
-            or tensor in self._deferred
-            or (id(tensor) in self._names and tensor.ndim > 0)
-            or (tensor._base is not None and tensor._base in self._written)
-        )
-
-    def is_named(self, tensor: Tensor) -> bool:
-        """Whether it is a parameter or buffer of the model."""
-        return id(tensor) in self._names
-
-    def label(self, tensor: Tensor, labels, written: bool = False) -> None:
-        """Gives a tensor its labels (a tensor of its shape, Axes or None).
-
-        Args:
-            tensor: An output of an operator.
-            labels: None where it carries no channel.
-            written: The operator wrote into an existing tensor, so that
-                its base and other views of that base change as well.
-        """
-        if id(tensor) in self._names:
-            return  # a buffer updated in place keeps its own labels
-        if isinstance(labels, Tensor):
-            labels = None if self._is_fixed(labels) else with_repeats(labels)
-        if written and tensor._base is not None:
-            self._write_through(tensor, labels)
-        elif labels is not None:
-            self._labels[tensor] = labels
-        elif tensor in self._labels:
-            del self._labels[tensor]
-
-    def _is_fixed(self, labels: Tensor) -> bool:
-        """Whether every label is pinned: then it need not flow on."""
-        few = without_repeats(labels)
-        if few.numel() == 0:
-            return True
-        if int(few.max()) >= len(self._pinned):
-            grown = torch.zeros(2 * self.facts.size, dtype=torch.bool)
-            grown[: len(self._pinned)] = self._pinned
-            self._pinned = grown
-        return not bool(((few != 0) & ~self._pinned[few]).any())
-
-    def _write_through(self, view: Tensor, labels) -> None:
-        base = view._base
-        if base not in self._written:
-            whole = torch.empty_strided(
-                base.shape, base.stride(), dtype=torch.long
-            )
-            whole.copy_(self.labels(base))
-            self._written[base] = whole
-            self._labels.pop(base, None)
-        into = self._through_base(view)
-        into.copy_(0 if labels is None else labels.expand(view.shape))
-
-    def _through_base(self, view: Tensor) -> Tensor:
-        base = view._base
-        return self._written[base].as_strided(
-            view.shape,
-            view.stride(),
-            view.storage_offset() - base.storage_offset(),
-        )
-
-    def labels(self, tensor: Tensor) -> Tensor:
-        """The label tensor, of the tensor's shape.
-
-        A parameter with channels along several dimensions cannot be told by
-        one label per element: of a kernel the rows go on, the rest is pinned.
-        """
-        if tensor in self._deferred:
-            self.pin(*self._deferred.pop(tensor))
-        if tensor in self._written:
-            return self._written[tensor]
-        if tensor._base is not None and tensor._base in self._written:
-            return self._through_base(tensor)
-        found = self._labels.get(tensor)
-        return (
-            found
-            if isinstance(found, Tensor)
-            else self._labels_of_weight(tensor)
-        )
-
-    def _labels_of_weight(self, tensor: Tensor) -> Tensor:
-        if id(tensor) in self._names and tensor not in self._labels:
-            long = [d for d, size in enumerate(tensor.shape) if size > 1]
-            if len(long) == 1:
-                vector = self.axis(tensor, long[0], Role.VALUE)
-                return spread(vector, tensor.shape, long[0])
-        axes = self.axes(tensor)
-        is_kernel = tensor.ndim > 2 and axes[0] is not None
-        for vector in axes[is_kernel:]:
-            if vector is not None:
-                self.pin(vector, 'an operator takes the weight as a whole')
-        if is_kernel:
-            return spread(axes[0], tensor.shape, 0)
-        return torch.zeros((), dtype=torch.long).expand(tensor.shape)
-
-    def axes(self, tensor: Tensor) -> tuple[Tensor | None, ...]:
-        """Label vector per dimension of a weight (None: no channels)."""
-        found = self._labels.get(tensor)
-        if isinstance(found, Axes):
-            return found.vectors
-        if id(tensor) in self._names and tensor.ndim > 1:
-            return tuple(
-                self.axis(tensor, d, Role.COLUMN if d else Role.ROW)
-                for d in range(min(tensor.ndim, 2))
-            ) + (None,) * (tensor.ndim - 2)
-        return (None,) * tensor.ndim
-
-    def is_weight(self, tensor: Tensor) -> bool:
-        """Whether labels are known per dimension, not per element."""
-        return isinstance(self._labels.get(tensor), Axes) or (
-            id(tensor) in self._names
-            and sum(size > 1 for size in tensor.shape) > 1
-        )
-
-    def axis(self, tensor: Tensor, dim: int, role: Role) -> Tensor:
-        """Label vector of a weight along a dimension.
-
-        A kernel computed from another one has its rows. Other activations
-        in the place of a weight (dynamic kernels) are pinned, which is 0.
-        """
-        if id(tensor) in self._names:
-            name, _ = self._names[id(tensor)]
-            return self.facts.space(name, dim, role, tensor.shape[dim])
-        vectors = self._labels.get(tensor)
-        if isinstance(vectors, Axes) and vectors.vectors[dim] is not None:
-            return vectors.vectors[dim]
-        labels = self.labels(tensor)
-        if tensor.ndim == 1:
-            return labels
-        if not self.facts.are_rows(labels):
-            self.pin(labels, 'it computes the weight of another operator')
-        elif dim == 0:
-            return labels.flatten(1)[:, 0]
-        return torch.zeros(tensor.shape[dim], dtype=torch.long)
-
-    def vector(self, tensor: Tensor, dim: int) -> Tensor:
-        """One label per position along `dim` of an activation.
-
-        Labels that differ along the other dimensions belong to one channel
-        (a pixel shuffle puts several rows into one map), so they are tied.
-        """
-        labels = without_repeats(self.labels(tensor), but=dim)
-        columns = labels.movedim(dim, 0).reshape(labels.shape[dim], -1)
-        if columns.shape[1] > 1:
-            self.tie(columns[:, :1].expand_as(columns), columns)
-        return columns[:, 0]
-
-    # Facts ---------------------------------------------------------------
-
-    def tie(self, a: Tensor, b: Tensor) -> None:
-        """Labels that meet, by broadcasting, are one channel.
-
-        Where one side has no channel at full size the other is pinned; a
-        single channel broadcast over several is pinned itself.
-        """
-        single: list[Tensor] = []
-        if a.shape == b.shape:
-            pairs, fixed = encounter(a, b)
-        else:
-            pairs, single = meets(a, b), representatives(a, b)
-            fixed = torch.cat(
-                (unlabelled_at_full_size(a, b), unlabelled_at_full_size(b, a))
-            )
-        if len(fixed):
-            self.pin(
-                fixed, f'it meets something of fixed size at {self.place}'
-            )
-        for label in single:
-            self.pin(label, f'it is broadcast over channels at {self.place}')
-        if len(pairs) and not single:
-            self.facts.ties.append(Tie(pairs, self.place))
-
-    def pin(self, labels: Tensor, reason: str) -> None:
-        """These labels may never be cut."""
-        labels = without_repeats(labels).flatten()
-        labels = torch.unique(labels[labels != 0])
-        if not len(labels):
-            return
-        self._is_fixed(labels)  # grows the table
-        if not bool(self._pinned[labels].all()):
-            self.facts.pins.append((labels, reason))
-            self._pinned[labels] = True
-
-    def take(self, take: Take) -> Take:
-        """Notes which positions are taken; returns what the model takes.
-
-        That is the same, but for a narrow copy in the check by replay.
-        """
-        self.facts.takes.append(take)
-        return take
-
-    def defer(self, tensor: Tensor, labels: Tensor, reason: str) -> None:
-        """Pins labels as soon as an operator makes use of `tensor`."""
-        self._deferred[tensor] = (labels, reason)
-
-    def is_deferred(self, tensor: Tensor) -> bool:
-        return tensor in self._deferred
-
     def pin_inputs(self, call: Call, reason: str) -> None:
         """Pins whatever channels enter a call."""
         for tensor in call.inputs:
             if self.has_channels(tensor):
                 self.pin(self.labels(tensor), reason)
-
-    def is_constant(self, tensor: Tensor, dims) -> bool:
-        """Whether labels do not change along these dimensions."""
-        return is_constant(self.labels(tensor), dims)
 
     def count(self, call: Call, each: int, rows: Tensor, columns: Tensor):
         """Notes multiply-adds, in the pass whose cost counts."""

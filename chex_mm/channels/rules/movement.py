@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from chex_mm.channels.facts import Take
-from chex_mm.channels.flow import Axes
+from chex_mm.channels.labelling import Axes
 from chex_mm.channels.labels import (
     is_constant,
     spread,

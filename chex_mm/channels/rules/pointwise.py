@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from chex_mm.channels.flow import Axes
+from chex_mm.channels.labelling import Axes
 from chex_mm.channels.labels import aligned
 from chex_mm.channels.rules.table import rule
 
