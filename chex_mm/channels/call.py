@@ -29,7 +29,7 @@ COSTLY = {
 }
 # Sizes come from Python here, and what is written later brings channels.
 FACTORIES = {aten.zeros, aten.ones, aten.empty, aten.full}
-ZEROS = {aten.zeros, aten.new_zeros}  # to which channels may also be added
+ZERO_FACTORIES = {aten.zeros, aten.new_zeros}  # channels may be added to
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,22 @@ def bind(func, args, kwargs) -> dict[str, Any]:
     bound.update(zip((name for name, _ in schema), args))
     bound.update(kwargs)
     return bound
+
+
+def numbers(call: Call) -> tuple[float, ...]:
+    """Numbers among the arguments that are not the schema's defaults.
+
+    A tensor of no dimension is one too, on a CPU, where reading it is free.
+    """
+    defaults = dict(_schema(call.func))
+    found = []
+    for name, value in call.arguments.items():
+        if isinstance(value, Tensor):
+            is_number = value.ndim == 0 and value.device.type == 'cpu'
+            value = value.item() if is_number else None
+        if isinstance(value, (int, float)) and value != defaults[name]:
+            found.append(float(value))
+    return tuple(found)
 
 
 @cache

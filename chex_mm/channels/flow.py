@@ -13,19 +13,24 @@ from typing import Any
 
 from torch import Tensor, inference_mode
 from torch.utils._pytree import tree_flatten
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from chex_mm.channels.call import (
     COSTLY,
     FACTORIES,
-    ZEROS,
+    ZERO_FACTORIES,
     Call,
     bind,
     default_kind,
     is_composite,
+    numbers,
 )
-from chex_mm.channels.facts import Facts, LabelledWork
+from chex_mm.channels.facts import Facts, LabelledWork, Numbers
 from chex_mm.channels.graph import UnknownOp
 from chex_mm.channels.labelling import Labelling
+from chex_mm.channels.labels import without_repeats
+from chex_mm.channels.rules.table import ZEROS
+from chex_mm.channels.vanishing import Vanishing
 from chex_mm.channels.watch import Watch, tensors_among
 
 
@@ -55,6 +60,9 @@ class Flow(Labelling, Watch):
         self.is_counting = False
         self.running: Call | None = None  # the operator that has not returned
         self._rules = rules
+        self._vanishing = Vanishing()
+        self._entered: set[int] = set()  # were zero before they were written
+        self._sums = WeakTensorKeyDictionary()  # over which channels
         self._is_paused = False
 
     # Operators -----------------------------------------------------------
@@ -69,28 +77,29 @@ class Flow(Labelling, Watch):
         ):
             out = func(*args, **kwargs)
             if packet in FACTORIES:
-                self.blank[out] = packet in ZEROS
+                self.blank[out] = packet in ZERO_FACTORIES
             self._touch(func, inputs)
+            if self._sums and not self._is_paused:
+                self._pass_sums(self._call(func, args, kwargs, inputs), out)
             return out
         if is_composite(func) and not self._own_rule(func, packet):
             with self:  # inference mode does not take them apart by itself
                 return func.decompose(*args, **kwargs)
-        call = Call(
-            f'{packet}.{func._overloadname}',
-            packet,
-            bind(func, args, kwargs),
-            inputs,
-            None,
-            self.module,
-            func,
-        )
-        self.running = call
+        self.running = call = self._call(func, args, kwargs, inputs)
+        if func._schema.is_mutable:
+            self._enter(inputs)
         out = func(*args, **kwargs)
         self.running = None
         with inference_mode(False):  # labels outlive the mode
             self.flow(call, out)
             self._touch(func, inputs)
         return out
+
+    def _call(self, func, args, kwargs, inputs: tuple[Tensor, ...]) -> Call:
+        packet = func.overloadpacket
+        arguments = bind(func, args, kwargs)
+        name = f'{packet}.{func._overloadname}'
+        return Call(name, packet, arguments, inputs, None, self.module, func)
 
     def _touch(self, func, inputs: tuple[Tensor, ...]) -> None:
         """What an operator writes into is blank no longer."""
@@ -115,6 +124,8 @@ class Flow(Labelling, Watch):
             if isinstance(tensor, Tensor):
                 written = any(tensor is t for t in call.inputs)
                 self.label(tensor, label, written)
+        self._pass_zeros(call)
+        self._pass_sums(call, out)
 
     def rule_of(self, call: Call) -> Callable | None:
         """By overload, by operator, or by what torch's schema calls it."""
@@ -125,6 +136,61 @@ class Flow(Labelling, Watch):
 
     def _own_rule(self, func, key) -> Callable | None:
         return self._rules.get(func) or self._rules.get(key)
+
+    # Zeros and sums ------------------------------------------------------
+
+    def vanishes(self, tensor: Tensor) -> bool:
+        """Whether it is zero wherever one of its channels is masked."""
+        return (
+            self.is_named(tensor)
+            or id(tensor) in self._entered
+            or tensor in self._vanishing
+        )
+
+    def _enter(self, inputs: tuple[Tensor, ...]) -> None:
+        """Remembers what is zero before an operator writes into it."""
+        self._entered = {id(t) for t in inputs if t in self._vanishing}
+        for tensor in inputs:
+            self._vanishing.note_write(tensor)
+
+    def _pass_zeros(self, call: Call) -> None:
+        """Notes what is zero in masked channels because its inputs are."""
+        known = (call.func, call.key, call.func and default_kind(call.func))
+        zeros = next((ZEROS[key] for key in known if key in ZEROS), None)
+        outs = [t for t in call.outs if isinstance(t, Tensor)]
+        outs = [t for t in outs if self.has_channels(t)]
+        is_zero = bool(outs) and zeros is not None and zeros(self, call)
+        self._entered = set()
+        for out in call.outs:
+            if isinstance(out, Tensor):
+                self._vanishing.discard(out)
+        for out in outs if is_zero else ():
+            self._vanishing.add(out, any(out is t for t in call.inputs))
+
+    def add_up(self, out: Tensor, labels: Tensor) -> None:
+        """Notes that `out` is a sum over channels which vanish.
+
+        It is the same without a masked channel, unless it meets a number
+        that counts them.
+        """
+        self._sums[out] = [without_repeats(labels)]
+
+    def _pass_sums(self, call: Call, out) -> None:
+        """Notes numbers that meet channels, or a sum over them."""
+        summed = [v for t in call.inputs for v in self._sums.get(t, ())]
+        if call.func is not None and default_kind(call.func) == 'pointwise':
+            found = numbers(call)
+            if found:
+                labels = summed + [
+                    without_repeats(self.labels(t))
+                    for t in call.inputs
+                    if self.has_channels(t)
+                    and not (self.is_weight(t) or self.is_deferred(t))
+                ]
+                self.facts.numbers.append(Numbers(call.place, found, labels))
+        if summed and call.key not in COSTLY:
+            for tensor in tensors_among(out):
+                self._sums[tensor] = summed
 
     @contextmanager
     def paused(self):

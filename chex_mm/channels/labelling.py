@@ -21,6 +21,7 @@ from chex_mm.channels.labels import (
     representatives,
     spread,
     unlabelled_at_full_size,
+    varying,
     with_repeats,
     without_repeats,
 )
@@ -173,6 +174,13 @@ class Labelling:
             id(tensor) in self._names
             and sum(size > 1 for size in tensor.shape) > 1
         )
+
+    def channel_dims(self, tensor: Tensor) -> list[int]:
+        """Dimensions along which its channels lie."""
+        if self.is_weight(tensor):
+            axes = enumerate(self.axes(tensor))
+            return [dim for dim, vector in axes if vector is not None]
+        return varying(self.labels(tensor))
 
     def axis(self, tensor: Tensor, dim: int, role: Role) -> Tensor:
         """Label vector of a weight along a dimension.

@@ -7,6 +7,7 @@ one that is missing.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from chex_mm.channels.call import Call
-from chex_mm.channels.facts import Components, Facts, Space, Take, Tie
+from chex_mm.channels.facts import (
+    Components,
+    Facts,
+    Numbers,
+    Space,
+    Take,
+    Tie,
+)
 from chex_mm.channels.flow import Flow
 from chex_mm.channels.graph import ChannelGraph
 from chex_mm.channels.labels import without_repeats
@@ -23,6 +31,7 @@ from chex_mm.channels.trace import named_tensors, tensors_in
 
 NEXT_SPLIT = {'slots': 'rows', 'rows': 'pin'}
 RECENT = 64  # calls that gave out channels, to look for what failed
+NUMBERS_APART = 1e-3  # rounding; a cut takes a third of the channels
 IN_PYTHON = 'a size is written in Python'
 NO_PAIRS = torch.zeros((0, 2), dtype=torch.long)
 
@@ -272,6 +281,27 @@ class NarrowFlow(Flow):
             'a size is compared in Python: after a cut other operators run',
         )
 
+    def check_numbers(self, masked: Facts) -> None:
+        """The masked model computes with the same numbers.
+
+        Args:
+            masked: As for `check_branches`.
+        """
+        known = _numbers_by_place(masked)
+        for found in self.facts.numbers:
+            if not _is_known(found, known):
+                for labels in found.labels:
+                    self._disagree(
+                        labels,
+                        f'{found.place} computes with another number after '
+                        'a cut',
+                    )
+
+    def counted_alike(self, other: Facts) -> bool:
+        """Whether all numbers were among those of another run."""
+        known = _numbers_by_place(other)
+        return all(_is_known(found, known) for found in self.facts.numbers)
+
     def _met(self, ties: list[Tie]) -> np.ndarray:
         """All pairs that have met and that are here."""
         pairs = torch.cat([t.pairs for t in ties] or [NO_PAIRS])
@@ -306,6 +336,25 @@ def _stays(origin: Origin, keep: dict[str, Tensor]) -> Tensor:
             space = origin.facts.spaces[piece.tensor, piece.dim]
             stays[space.labels[piece.positions(~mask)]] = False
     return stays
+
+
+def _numbers_by_place(facts: Facts) -> dict[str, set[tuple[float, ...]]]:
+    known: dict[str, set[tuple[float, ...]]] = {}
+    for numbers in facts.numbers:
+        known.setdefault(numbers.place, set()).add(numbers.values)
+    return known
+
+
+def _is_known(found: Numbers, known: dict[str, set]) -> bool:
+    """Whether the same operator had the same numbers, up to rounding."""
+    return any(
+        len(values) == len(found.values)
+        and all(
+            math.isclose(a, b, rel_tol=NUMBERS_APART)
+            for a, b in zip(values, found.values)
+        )
+        for values in known.get(found.place, ())
+    )
 
 
 def _packed(pairs: Tensor) -> np.ndarray:

@@ -135,9 +135,13 @@ def _replay(model: nn.Module, runs: Runs, origin: Origin, keep):
     flow = NarrowFlow(narrow, rules, origin, keep)
     try:
         follow(narrow, runs, flow)
-        if not flow.ran_alike:  # as the data say, or as a size does
+        is_alike = flow.ran_alike  # else the data say so, or a size does
+        if not is_alike:
             flow.check_ties()
-            flow.check_branches(_trace_masked(model, runs, origin, keep))
+        if not (is_alike and flow.counted_alike(origin.facts)):
+            masked = _trace_masked(model, runs, origin, keep)
+            flow.check_branches(masked)
+            flow.check_numbers(masked)
     except Disagreement as disagreement:
         return disagreement.finding
     except RunFailed as failure:

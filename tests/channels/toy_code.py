@@ -174,17 +174,6 @@ class SumTimesZero(nn.Module):
         return self.b(x), x.sum() * 0
 
 
-@toy({}, pinned={'a': 'reduces over channels'})
-class Sum(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.a, self.b = conv(3, 4), conv(4, 2)
-
-    def forward(self, x):
-        x = self.a(x)
-        return self.b(x), x.sum() * 2
-
-
 @toy({'a#2': '4: a:0 a.bias:0 b:1'}, pinned={'a': 'broadcast over channels'})
 class BroadcastChannel(nn.Module):
     """`features * features[:, :1]`: the first channel is in all others."""

@@ -104,7 +104,7 @@ class MatrixOfParameters(nn.Module):
 
 @toy(
     {'b': '3: b:0 b.bias:0 gain:0 c:1'},
-    pinned={'a': 'meets something of fixed size at aten.convolution'},
+    pinned={'a': 'aten.mean.dim in the model reduces over channels'},
 )
 class StandardisedWeight(nn.Module):
     """Each row of a kernel is normalised over all that it reads.

@@ -9,21 +9,33 @@ None for no channels, or one of these per output of a multi-output operator.
 pinned and the operator is reported.
 """
 
-from chex_mm.channels.rules import (  # noqa: F401  (fills the table)
+from chex_mm.channels.rules import (  # noqa: F401  (fill the tables)
     movement,
     norms,
     pointwise,
     products,
     reductions,
     sampling,
+    vanishing,
 )
 from chex_mm.channels.rules.table import (
     PENALTIES,
     RULES,
     SIZES,
+    ZEROS,
     penalty,
     rule,
     sizes,
+    zeros,
 )
 
-__all__ = ['PENALTIES', 'RULES', 'SIZES', 'penalty', 'rule', 'sizes']
+__all__ = [
+    'PENALTIES',
+    'RULES',
+    'SIZES',
+    'ZEROS',
+    'penalty',
+    'rule',
+    'sizes',
+    'zeros',
+]

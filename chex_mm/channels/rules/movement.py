@@ -118,8 +118,10 @@ def regroup(flow, call):
     the sizes are constants of the code) nothing may be cut.
     """
     tensor = call['self']
-    if flow.is_weight(tensor) and tensor.shape == call.out.shape:
-        return Axes(flow.axes(tensor))
+    if flow.is_weight(tensor):
+        axes = _regrouped(flow.axes(tensor), tensor.shape, call.out.shape)
+        if axes is not None:
+            return axes
     labels = flow.labels(tensor).reshape(call.out.shape)
     dims = varying(labels)
     how = flow.splits.get(call.place, 'slots')
@@ -134,6 +136,26 @@ def regroup(flow, call):
             flow.tie(same, labels)
             labels = same
     return labels
+
+
+def _regrouped(vectors, before, after) -> Axes | None:
+    """A weight viewed with other dimensions, each channel along one of them.
+
+    None where a dimension of channels is taken apart, or two become one.
+    """
+    if before == after:
+        return Axes(tuple(vectors))
+    found: list[Tensor | None] = [None] * len(after)
+    for dim, vector in enumerate(vectors):
+        if vector is None or not vector.any():
+            continue
+        labels = spread(vector, before, dim).reshape(after)
+        dims = varying(labels)
+        if len(dims) != 1 or found[dims[0]] is not None:
+            return None
+        few = without_repeats(labels, but=dims[0])
+        found[dims[0]] = few.flatten()
+    return Axes(tuple(found))
 
 
 @rule(

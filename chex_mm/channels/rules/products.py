@@ -48,7 +48,9 @@ def convolution(flow, call, operands: Operands) -> Tensor:
     x, weight = operands.x, operands.weight
     x_dim = x.ndim - (weight.ndim - 2) - 1  # 0 for an unbatched input
     direction = _transposed if operands.transposed else _forward
-    leaving = direction(flow, flow.vector(x, x_dim), weight, operands.groups)
+    entering = flow.vector(x, x_dim)
+    _check_entering(flow, call, x, weight, entering)
+    leaving = direction(flow, entering, weight, operands.groups)
     if operands.bias is not None:
         flow.tie(flow.axis(operands.bias, 0, Role.BIAS), leaving)
     if operands.transposed:
@@ -58,6 +60,16 @@ def convolution(flow, call, operands: Operands) -> Tensor:
     rows, columns = _pair(flow, weight, operands.transposed)
     flow.count(call, positions * weight[0, 0].numel(), rows, columns)
     return spread(leaving, call.out.shape, x_dim)
+
+
+def _check_entering(flow, call, x, weight: Tensor, entering: Tensor) -> None:
+    """A masked channel adds nothing if it is zero, or its column is."""
+    if not (flow.vanishes(weight) or flow.vanishes(x)):
+        flow.pin(
+            entering,
+            f'{call.place} has a computed weight that is not zero where its '
+            'channels are masked',
+        )
 
 
 def _pair(flow, weight: Tensor, transposed: bool) -> tuple[Tensor, Tensor]:
@@ -130,7 +142,9 @@ def _linear(flow, call, x, weight, bias, transposed: bool = False):  # noqa: PLR
     if not flow.is_constant(x, others):
         # Positions carry the channels: the layer mixes within a channel.
         return _mixed_within(flow, call, x, rows, columns, bias)
-    flow.tie(flow.vector(x, x.ndim - 1), columns)
+    entering = flow.vector(x, x.ndim - 1)
+    _check_entering(flow, call, x, weight, entering)
+    flow.tie(entering, columns)
     if bias is not None:
         flow.tie(flow.axis(bias, 0, Role.BIAS), rows)
     return spread(rows, call.out.shape, call.out.ndim - 1)

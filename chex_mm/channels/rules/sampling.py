@@ -42,13 +42,13 @@ SPATIAL_DIMS = {
         aten.replication_pad3d,
     ),
 }
-_DIMS_OF = {op: dims for dims, ops in SPATIAL_DIMS.items() for op in ops}
+DIMS_OF = {op: dims for dims, ops in SPATIAL_DIMS.items() for op in ops}
 
 
-@rule(*_DIMS_OF)
+@rule(*DIMS_OF)
 def resample(flow, call):
     x = call.inputs[0]
-    dim = x.ndim - _DIMS_OF[call.key] - 1
+    dim = x.ndim - DIMS_OF[call.key] - 1
     vector = flow.vector(x, dim)
     return tuple(spread(vector, out.shape, dim) for out in call.outs)
 

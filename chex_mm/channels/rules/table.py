@@ -1,4 +1,4 @@
-"""The tables: one rule per operator, one per module that counts channels.
+"""The tables: what is said of operators, and of modules.
 
 A key has one rule; a second one is an error that names both.
 """
@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 RULES: dict[Any, Callable] = {}
+ZEROS: dict[Any, Callable] = {}
 SIZES: dict[type[nn.Module], Callable] = {}
 PENALTIES: set[type[nn.Module]] = set()
 
@@ -29,6 +30,21 @@ def rule(*keys) -> Callable[[Callable], Callable]:
     """
 
     return _register(RULES, keys)
+
+
+def zeros(*keys) -> Callable[[Callable], Callable]:
+    """Registers a function that says where masked channels stay zero.
+
+    It takes the flow and the call and returns whether every channel of the
+    outputs is zero where it is masked.
+
+    Args:
+        *keys: As those of `rule`.
+
+    Raises:
+        ValueError: A key is registered already; names both.
+    """
+    return _register(ZEROS, keys)
 
 
 def sizes(*types: type[nn.Module]) -> Callable[[Callable], Callable]:
