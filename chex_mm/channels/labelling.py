@@ -192,8 +192,10 @@ class Labelling:
             name, _ = self._names[id(tensor)]
             return self.facts.space(name, dim, role, tensor.shape[dim])
         vectors = self._labels.get(tensor)
-        if isinstance(vectors, Axes) and vectors.vectors[dim] is not None:
-            return vectors.vectors[dim]
+        if isinstance(vectors, Axes):
+            vector = vectors.vectors[dim]
+            none = torch.zeros(tensor.shape[dim], dtype=torch.long)
+            return none if vector is None else vector
         labels = self.labels(tensor)
         if tensor.ndim == 1:
             return labels

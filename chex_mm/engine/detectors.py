@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from mmcv.cnn import ConvModule
 from mmdet.models.dense_heads import SSDHead
+from mmdet.models.necks.ssd_neck import L2Norm
 from mmdet.models.roi_heads.roi_extractors import (
     BaseRoIExtractor,
     GenericRoIExtractor,
 )
 
 from chex_mm.channels.rules import sizes
+from chex_mm.surgery import attributes
 
 # mmdet 3.3.0's `AnchorHead.predict` reads `loss_cls`, which its SSDHead does
 # not set, so that no SSD can be evaluated. This is the one attribute that
 # chex_mm adds to a class of mmdet; a version that has it keeps its own.
 if not hasattr(SSDHead, 'loss_cls'):
     SSDHead.loss_cls = None
+
+
+@attributes(L2Norm)
+def l2_norm(module):
+    """Width of a norm with one scale per channel."""
+    return {'n_dims': len(module.weight)}
 
 
 @sizes(BaseRoIExtractor)

@@ -21,20 +21,23 @@ from mmcv.ops.roi_align_rotated import RoIAlignRotatedFunction
 from mmcv.ops.roi_pool import RoIPoolFunction
 
 from chex_mm.channels.labels import spread
-from chex_mm.channels.rules import rule
+from chex_mm.channels.rules import rule, zeros
 from chex_mm.channels.rules.products import Operands, convolution
+from chex_mm.channels.rules.vanishing import kept
 from chex_mm.surgery import attributes
 from chex_mm.surgery import convolution as convolution_attributes
 
 attributes(DeformConv2d, ModulatedDeformConv2d)(convolution_attributes)
-
-
-@rule(
+CROPS = (
     RoIAlignFunction,
     RoIPoolFunction,
     RoIAlignRotatedFunction,
     torch.ops.torchvision.roi_align.default,
 )
+zeros(*CROPS, CARAFEFunction, CARAFENaiveFunction)(kept)
+
+
+@rule(*CROPS)
 def crop(flow, call):
     """Where to crop is data; what is cropped keeps its channels."""
     features, regions = call.inputs[:2]
@@ -60,6 +63,15 @@ def deformable_convolution(flow, call):
     bias = call['bias'] if call['bias'] is not False else None
     operands = Operands(call['input'], call['weight'], bias, call['groups'])
     return convolution(flow, call, operands)
+
+
+@zeros(
+    DeformConv2dFunction, ModulatedDeformConv2dFunction, MaskedConv2dFunction
+)
+def filtered(flow, call) -> bool:
+    """By a row of zeros, and a bias of zero."""
+    read = call['weight'], call['bias']
+    return all(flow.vanishes(t) for t in read if isinstance(t, torch.Tensor))
 
 
 @rule(CARAFEFunction, CARAFENaiveFunction)
