@@ -177,9 +177,10 @@ class Flow(Labelling, Watch):
 
     def _pass_sums(self, call: Call, out) -> None:
         """Notes numbers that meet channels, or a sum over them."""
-        summed = [v for t in call.inputs for v in self._sums.get(t, ())]
+        summed = {id(v): v for t in call.inputs for v in self._sums.get(t, ())}
+        summed = list(summed.values())
         if call.func is not None and default_kind(call.func) == 'pointwise':
-            found = numbers(call)
+            found = numbers(call, [t for t in call.inputs if t in self._sums])
             if found:
                 labels = summed + [
                     without_repeats(self.labels(t))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from chex_mm.channels.facts import Facts, build_graph
 from chex_mm.channels.flow import Flow
-from chex_mm.channels.graph import ChannelGraph, Role
+from chex_mm.channels.graph import ChannelGraph
 from chex_mm.channels.opaque import watched_functions
 from chex_mm.channels.rules import PENALTIES, RULES, SIZES
 from chex_mm.errors import ChexError
@@ -134,13 +134,27 @@ def _follow_modules(model: nn.Module, flow: Flow) -> list[tuple[str, Any]]:
 def _note_sizes(module: nn.Module, args: tuple, flow: Flow) -> None:
     """Attributes that count channels and that no tensor's shape tells."""
     known = next((SIZES[t] for t in type(module).__mro__ if t in SIZES), None)
-    for name, (tensor, dim) in (known(module, args) if known else {}).items():
-        if getattr(module, name) == tensor.shape[dim]:
-            place = flow.module, name
-            if flow.is_weight(tensor):
-                flow.facts.sizes[place] = flow.axis(tensor, dim, Role.ROW)
-            else:
-                flow.facts.sizes[place] = flow.vector(tensor, dim)
+    for name, places in (known(module, args) if known else {}).items():
+        size = getattr(module, name)
+        counted = [
+            _labels_along(flow, tensor, dim)
+            for tensor, dim in places
+            if tensor.shape[dim] == size
+        ]
+        flow.place = f'{name} of {flow.module}'
+        for other in counted[1:]:
+            flow.tie(counted[0], other)
+        if counted:
+            flow.facts.sizes[flow.module, name] = counted[0]
+
+
+def _labels_along(flow: Flow, tensor: Tensor, dim: int) -> Tensor:
+    """Labels along a dimension of a weight or of an activation."""
+    if not flow.is_weight(tensor):
+        return flow.vector(tensor, dim)
+    vector = flow.axes(tensor)[dim]
+    none = torch.zeros(tensor.shape[dim], dtype=torch.long)
+    return none if vector is None else vector
 
 
 @contextmanager

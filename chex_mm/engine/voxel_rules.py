@@ -39,4 +39,4 @@ def pool_regions(flow, call):
 @sizes(PointPillarsScatter)
 def pillar_scatter(module, args):
     """It allocates its canvas by `in_channels`, the pillars' channels."""
-    return {'in_channels': (args[0], 1)}
+    return {'in_channels': [(args[0], 1)]}

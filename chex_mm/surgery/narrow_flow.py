@@ -96,6 +96,18 @@ class Origin:
             self._members[labels] = times[where]
             self._rank[labels[order]] = np.arange(len(labels)) - starts
 
+    def whole_groups(self, labels: Tensor) -> Tensor:
+        """Labels of every channel of the groups that hold any of `labels`."""
+        roots = np.unique(self.roots[labels.numpy()])
+        found = [labels]
+        for group in self.graph.free.values():
+            piece = group.slices[0]
+            space = self.facts.spaces[piece.tensor, piece.dim]
+            members = space.labels[piece.index[:, 0]]
+            if np.isin(self.roots[members.numpy()], roots).any():
+                found.append(members)
+        return torch.cat(found)
+
     def is_settled(self, pairs: Tensor) -> np.ndarray:
         """Per pair, whether both are one channel and the same part of it.
 

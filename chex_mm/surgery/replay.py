@@ -218,6 +218,8 @@ def _broken(flow: NarrowFlow, failure: RunFailed) -> Finding:
                 mode = flow.splits.get(call.place, 'slots')
                 split = call.place, NEXT_SPLIT[mode]
             reason = f'{IN_PYTHON}: {place} fails after a cut ({message})'
+            # With those only that this cut has left, others would fail.
+            labels = flow.origin.whole_groups(labels)
             return Finding(labels, reason, split)
     raise ChexError(
         'A narrow copy of the model cannot be run, and no channel accounts '

@@ -328,7 +328,7 @@ def test_a_declared_size_of_a_module_follows(monkeypatch):
     monkeypatch.setitem(
         SIZES,
         Extractor,
-        lambda module, args: {'out_channels': (args[0][0], 1)},
+        lambda module, args: {'out_channels': [(args[0][0], 1)]},
     )
     model = TwoLevels()
     graph = chex_mm.trace_channels(model, (INPUTS,))
@@ -359,7 +359,7 @@ class Sum(nn.Module):
 )
 def test_channels_are_added_to_zeros_only(monkeypatch, make, expected):
     monkeypatch.setitem(
-        SIZES, Sum, lambda module, args: {'width': (args[0], 1)}
+        SIZES, Sum, lambda module, args: {'width': [(args[0], 1)]}
     )
     model = nn.Sequential(conv(3, 8), Sum(make), conv(8, 2))
     graph = chex_mm.trace_channels(model, (INPUTS,))
@@ -385,7 +385,7 @@ def test_a_size_may_follow_the_rows_of_a_weight(monkeypatch):
     monkeypatch.setitem(
         SIZES,
         ConvolvedSum,
-        lambda module, args: {'width': (module.conv.weight, 0)},
+        lambda module, args: {'width': [(module.conv.weight, 0)]},
     )
     model = nn.Sequential(conv(3, 4), ConvolvedSum(), conv(8, 2))
     graph = chex_mm.trace_channels(model, (INPUTS,))

@@ -19,6 +19,7 @@ from chex_mm.channels.labels import (
 )
 from chex_mm.channels.rules.pointwise import merged
 from chex_mm.channels.rules.table import rule
+from chex_mm.channels.rules.weights import viewed
 
 aten = torch.ops.aten
 NOT_FOR_LABELS = ('dtype', 'layout', 'device', 'pin_memory', 'memory_format')
@@ -119,7 +120,7 @@ def regroup(flow, call):
     """
     tensor = call['self']
     if flow.is_weight(tensor):
-        axes = _regrouped(flow.axes(tensor), tensor.shape, call.out.shape)
+        axes = viewed(flow, call)
         if axes is not None:
             return axes
     labels = flow.labels(tensor).reshape(call.out.shape)
@@ -136,26 +137,6 @@ def regroup(flow, call):
             flow.tie(same, labels)
             labels = same
     return labels
-
-
-def _regrouped(vectors, before, after) -> Axes | None:
-    """A weight viewed with other dimensions, each channel along one of them.
-
-    None where a dimension of channels is taken apart, or two become one.
-    """
-    if before == after:
-        return Axes(tuple(vectors))
-    found: list[Tensor | None] = [None] * len(after)
-    for dim, vector in enumerate(vectors):
-        if vector is None or not vector.any():
-            continue
-        labels = spread(vector, before, dim).reshape(after)
-        dims = varying(labels)
-        if len(dims) != 1 or found[dims[0]] is not None:
-            return None
-        few = without_repeats(labels, but=dims[0])
-        found[dims[0]] = few.flatten()
-    return Axes(tuple(found))
 
 
 @rule(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from chex_mm.channels.labelling import Axes
-from chex_mm.channels.labels import aligned, varying
+from chex_mm.channels.labels import aligned
+from chex_mm.channels.rules import weights
 from chex_mm.channels.rules.table import rule
 
 aten = torch.ops.aten
@@ -24,8 +24,10 @@ aten = torch.ops.aten
     aten.log_sigmoid_forward,
 )
 def tie(flow, call):
-    if any(map(flow.is_weight, call.inputs)) and _are_weights(flow, call):
-        return _tie_axes(flow, call)
+    if any(map(flow.is_weight, call.inputs)) and weights.are_weights(
+        flow, call
+    ):
+        return weights.tied(flow, call)
     if call.key is aten.mul and _is_nothing(flow, call):
         return None
     if call.key is aten.add_ and flow.blank.get(call['self']):
@@ -51,48 +53,6 @@ def _labels(flow, tensor) -> torch.Tensor:
         return labels
     spread_over = [slice(None if s else 1) for s in tensor.stride()]
     return labels[tuple(spread_over)]
-
-
-def _are_weights(flow, call) -> bool:
-    """Weights, and what has one number per row of a weight."""
-    return all(
-        flow.is_named(tensor)
-        or flow.is_weight(tensor)
-        or not flow.has_channels(tensor)
-        or flow.facts.are_rows(flow.labels(tensor))
-        for tensor in call.inputs
-    )
-
-
-def _tie_axes(flow, call) -> Axes:
-    """Weights that meet: along every dimension channel by channel."""
-    out = call.outs[0]
-    vectors = []
-    for dim in range(-out.ndim, 0):
-        along = [
-            _along(flow, tensor, dim)
-            for tensor in call.inputs
-            if -dim <= tensor.ndim and tensor.shape[dim] > 1
-        ]
-        first = next((v for v in along if v.any()), None)
-        for other in along if first is not None else ():
-            flow.tie(first, other)
-        vectors.append(first)
-    return Axes(tuple(vectors))
-
-
-def _along(flow, tensor, dim: int) -> torch.Tensor:
-    """Labels along a dimension, counted from the last, of a weight."""
-    vector = None
-    if flow.is_weight(tensor):
-        vector = flow.axes(tensor)[dim]
-    elif flow.has_channels(tensor):
-        labels = flow.labels(tensor)
-        if labels.ndim + dim in varying(labels):
-            return flow.vector(tensor, labels.ndim + dim)
-    if vector is None:
-        return torch.zeros(tensor.shape[dim], dtype=torch.long)
-    return vector
 
 
 def _is_nothing(flow, call) -> bool:

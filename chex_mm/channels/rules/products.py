@@ -131,7 +131,22 @@ def linear_or_product(flow, call):
 
 @rule(aten.bmm)
 def batched_product(flow, call):
+    if flow.is_weight(call['self']):
+        return _filter(flow, call, call['self'], call['mat2'])
     return _product(flow, call, call['self'], call['mat2'])
+
+
+def _filter(flow, call, weight, x):
+    """A kernel per sample, (batch, out, in) by (batch, in, positions)."""
+    _, rows, columns = (
+        torch.zeros(size, dtype=torch.long) if vector is None else vector
+        for vector, size in zip(flow.axes(weight), weight.shape)
+    )
+    flow.count(call, x.numel() // x.shape[1], rows, columns)
+    entering = flow.vector(x, 1)
+    _check_entering(flow, call, x, weight, entering)
+    flow.tie(entering, columns)
+    return spread(rows, call.out.shape, 1)
 
 
 def _linear(flow, call, x, weight, bias, transposed: bool = False):  # noqa: PLR0913

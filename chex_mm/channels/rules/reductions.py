@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from chex_mm.channels.labelling import Axes
-from chex_mm.channels.labels import spread, varying
+from chex_mm.channels.labels import varying
+from chex_mm.channels.rules import weights
 from chex_mm.channels.rules.table import rule
 
 aten = torch.ops.aten
-SUMS = {aten.sum, aten.norm, aten.linalg_vector_norm}
 
 
 def _dims(call) -> list[int]:
@@ -49,11 +48,11 @@ def _dims(call) -> list[int]:
 def reduce(flow, call):
     dims = _dims(call)
     if flow.is_weight(call.inputs[0]):
-        return _reduce_weight(flow, call, dims)
+        return weights.reduced(flow, call, dims)
     if not flow.is_constant(call.inputs[0], dims):
         reason = f'{call.place} reduces over channels'
         _keep_rows(flow, call, dims)
-        if _adds_up(flow, call) and set(
+        if weights.adds_up(flow, call) and set(
             varying(flow.labels(call.inputs[0]))
         ) <= set(dims):
             flow.add_up(call.out, flow.labels(call.inputs[0]))
@@ -68,41 +67,6 @@ def reduce(flow, call):
     if call.outs[0].ndim != labels.ndim:
         for dim in sorted(dims, reverse=True):
             labels = labels.squeeze(dim)
-    return (labels,) * len(call.outs)
-
-
-def _adds_up(flow, call) -> bool:
-    """A sum, or the root of one, to which zeros add nothing."""
-    order = call.arguments.get('ord', call.arguments.get('p'))
-    return (
-        call.key in SUMS
-        and (order is None or order >= 0)
-        and flow.vanishes(call.inputs[0])
-    )
-
-
-def _reduce_weight(flow, call, dims: list[int]):
-    """What is left of a weight has the channels of its other dimensions."""
-    axes = flow.axes(call.inputs[0])
-    over = [axes[d] for d in dims if axes[d] is not None and axes[d].any()]
-    for vector in over:
-        if _adds_up(flow, call):
-            flow.add_up(call.out, torch.cat(over))
-        else:
-            flow.pin(vector, f'{call.place} reduces over channels')
-    out = call.outs[0]
-    is_kept = out.ndim == len(axes)
-    left = [
-        None if dim in dims else vector
-        for dim, vector in enumerate(axes)
-        if is_kept or dim not in dims
-    ]
-    found = [dim for dim, vector in enumerate(left) if vector is not None]
-    if len(found) > 1:
-        return (Axes(tuple(left)),) * len(call.outs)
-    if not found:
-        return None
-    labels = spread(left[found[0]], out.shape, found[0])
     return (labels,) * len(call.outs)
 
 

@@ -51,8 +51,9 @@ def sizes(*types: type[nn.Module]) -> Callable[[Callable], Callable]:
     """Registers how a module without weights keeps a number of channels.
 
     The function takes the module and its positional arguments and returns
-    `{attribute: (tensor, dim)}`: integer attributes that must follow the
-    channels along `dim` of `tensor` (an RoI extractor's `out_channels`).
+    `{attribute: [(tensor, dim), ...]}`: integer attributes that must follow
+    the channels along `dim` of `tensor` (an RoI extractor's `out_channels`).
+    What several tensors have in common is tied.
 
     Raises:
         ValueError: A type is registered already; names both.
