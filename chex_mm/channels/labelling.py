@@ -83,7 +83,7 @@ class Labelling:
         if id(tensor) in self._names:
             return  # a buffer updated in place keeps its own labels
         if isinstance(labels, Tensor):
-            labels = None if self._is_fixed(labels) else with_repeats(labels)
+            labels = None if self.are_fixed(labels) else with_repeats(labels)
         if written and tensor._base is not None:
             self._write_through(tensor, labels)
         elif labels is not None:
@@ -91,8 +91,10 @@ class Labelling:
         elif tensor in self._labels:
             del self._labels[tensor]
 
-    def _is_fixed(self, labels: Tensor) -> bool:
+    def are_fixed(self, labels: Tensor | None) -> bool:
         """Whether every label is pinned: then it need not flow on."""
+        if labels is None:
+            return True
         few = without_repeats(labels)
         if few.numel() == 0:
             return True
@@ -248,7 +250,7 @@ class Labelling:
         labels = torch.unique(labels[labels != 0])
         if not len(labels):
             return
-        self._is_fixed(labels)  # grows the table
+        self.are_fixed(labels)  # grows the table
         if not bool(self._pinned[labels].all()):
             self.facts.pins.append((labels, reason))
             self._pinned[labels] = True

@@ -24,9 +24,7 @@ aten = torch.ops.aten
     aten.log_sigmoid_forward,
 )
 def tie(flow, call):
-    if any(map(flow.is_weight, call.inputs)) and weights.are_weights(
-        flow, call
-    ):
+    if weights.are_weights(flow, call):
         return weights.tied(flow, call)
     if call.key is aten.mul and _is_nothing(flow, call):
         return None

@@ -50,17 +50,14 @@ def _slots(flow, labels: Tensor, dim: int) -> Tensor:
 
 
 def are_weights(flow, call) -> bool:
-    """Weights, and what has one number per row of a weight."""
-    return all(
-        flow.is_named(tensor)
-        or flow.is_weight(tensor)
-        or not flow.has_channels(tensor)
-        or flow.facts.are_rows(flow.labels(tensor))
+    """Weights, and what carries channels along one dimension."""
+    return any(map(flow.is_weight, call.inputs)) and all(
+        flow.is_weight(tensor) or len(flow.channel_dims(tensor)) < 2
         for tensor in call.inputs
     )
 
 
-def tied(flow, call) -> Axes:
+def tied(flow, call) -> Axes | Tensor | None:
     """Weights that meet: along every dimension channel by channel."""
     out = call.outs[0]
     vectors = []
@@ -74,7 +71,22 @@ def tied(flow, call) -> Axes:
         for other in along if first is not None else ():
             flow.tie(first, other)
         vectors.append(first)
-    return Axes(tuple(vectors))
+    left = [d for d, v in enumerate(vectors) if not flow.are_fixed(v)]
+    if _is_kernel(flow, call) or len(left) > 1:
+        return Axes(tuple(vectors))
+    # A learned map on activations: what comes out is one as well.
+    return spread(vectors[left[0]], out.shape, left[0]) if left else None
+
+
+def _is_kernel(flow, call) -> bool:
+    """Whether nothing but weights, and numbers per row of one, come in."""
+    return all(
+        flow.is_named(tensor)
+        or flow.is_weight(tensor)
+        or not flow.has_channels(tensor)
+        or flow.facts.are_rows(flow.labels(tensor))
+        for tensor in call.inputs
+    )
 
 
 def _along(flow, tensor, dim: int) -> torch.Tensor:
