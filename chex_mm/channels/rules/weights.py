@@ -72,8 +72,11 @@ def tied(flow, call) -> Axes | Tensor | None:
             flow.tie(first, other)
         vectors.append(first)
     left = [d for d, v in enumerate(vectors) if not flow.are_fixed(v)]
-    if _is_kernel(flow, call) or len(left) > 1:
+    if _is_kernel(flow, call):
         return Axes(tuple(vectors))
+    if len(left) > 1:
+        few = [v if dim in left else None for dim, v in enumerate(vectors)]
+        return Axes(tuple(few))
     # A learned map on activations: what comes out is one as well.
     return spread(vectors[left[0]], out.shape, left[0]) if left else None
 
