@@ -164,8 +164,11 @@ class Flow(Labelling, Watch):
         for out in call.outs:
             if isinstance(out, Tensor):
                 self._vanishing.discard(out)
+        is_view = call.func is not None and call.func.is_view
+        base = call.inputs[0] if is_view else None
         for out in outs if is_zero else ():
-            self._vanishing.add(out, any(out is t for t in call.inputs))
+            written = any(out is t for t in call.inputs)
+            self._vanishing.add(out, written, base)
 
     def add_up(self, out: Tensor, labels: Tensor) -> None:
         """Notes that `out` is a sum over channels which vanish.

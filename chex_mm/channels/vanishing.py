@@ -30,17 +30,26 @@ class Vanishing:
         self._versions = WeakTensorKeyDictionary()
         self._writes = 0  # into tensors of inference mode, which count none
 
-    def add(self, tensor: Tensor, is_written: bool = False) -> None:
+    def add(
+        self,
+        tensor: Tensor,
+        is_written: bool = False,
+        base: Tensor | None = None,
+    ) -> None:
         """Adds a floating-point tensor; of others zeros say nothing.
+
+        Torch counts a write, and lets a view share its base's count, only
+        after a dispatch mode has seen the operator.
 
         Args:
             tensor: An output of an operator.
-            is_written: The operator wrote into it, which torch counts after
-                a dispatch mode has seen the operator.
+            is_written: Whether the operator wrote into it.
+            base: What the operator made a view of.
         """
         if tensor.is_floating_point():
             later = is_written and not tensor.is_inference()
-            self._versions[tensor] = self._version(tensor) + later
+            counted = tensor if base is None else base
+            self._versions[tensor] = self._version(counted) + later
 
     def discard(self, tensor: Tensor) -> None:
         """Takes a tensor out, if it is in."""

@@ -32,7 +32,11 @@ class NormSum(Summing):
 
     def forward(self, x):
         x = F.max_pool2d(self.norm(self.a(x)).relu_(), 2)
-        x = F.interpolate(x, scale_factor=2, mode='bilinear').flatten(2)
+        x = (
+            F.interpolate(x, scale_factor=2, mode='bilinear')
+            .relu_()
+            .flatten(2)
+        )
         return self.b(x[..., None]), x.abs().sum(1)
 
 

@@ -34,10 +34,9 @@ pytestmark = [
 ]
 
 QUICK = 'votenet', 'pointnet2_ssg'
-# Votes move coordinates; vote features are divided by their norm.
+# Votes move coordinates.
 VOTES = r'(.*\.)?vote_module\.conv_out'
 HEAD = rf'bbox_head\.conv_pred\.conv_(cls|reg)|{VOTES}'
-SEEDS = r'(pts_)?backbone\.FP_modules\.1\.mlps\.layer1\.conv'
 SEGMENTS = r'decode_head\.conv_seg'
 IMAGE = r'img_rpn_head\.rpn_\w+|img_roi_head\.bbox_head\.fc_\w+'
 # Scores of a softmax over kernels.
@@ -51,7 +50,7 @@ STREAM = (
 )
 # Convolutions and linear layers whose output nothing may cut.
 ENDS = {
-    'votenet': rf'{HEAD}|{SEEDS}',
+    'votenet': HEAD,
     'pointnet2_ssg': SEGMENTS,
     'pointnet2_ssg_s3dis': SEGMENTS,
     'pointnet2_msg': SEGMENTS,
@@ -63,7 +62,7 @@ ENDS = {
         r'|bbox_head\.prediction_heads\.\d\.conv_(cls|reg)'
     ),
     'h3dnet': (
-        rf'rpn_{HEAD[5:]}|backbone\.aggregation_layers\.layer1\.conv'
+        rf'rpn_{HEAD[5:]}'
         r'|roi_head\.primitive_\w+\.(conv_pred\.conv_out|flag_pred)'
         r'|roi_head\.bbox_head\.(bbox_pred\.3|(semantic_)?matching_pred)'
     ),
@@ -72,7 +71,7 @@ ENDS = {
     ),
     'imvotenet_image': IMAGE,
     'imvotenet': (
-        rf'{IMAGE}|{SEEDS}|{VOTES}|img_mlp\.mlp\.layer1\.conv'
+        rf'{IMAGE}|{VOTES}|img_mlp\.mlp\.layer1\.conv'
         r'|pts_bbox_head_\w+\.conv_pred\.conv_(cls|reg)'
     ),
     'paconv': PACONV,
@@ -207,7 +206,7 @@ def test_votes_move_three_coordinates_and_all_features(traced):
     reasons = {tuple(index): group.pinned for group, index in found}
     assert sorted(reasons) == [(0, 1, 2), tuple(range(3, 35))]
     assert 'fixed size' in reasons[0, 1, 2]
-    assert 'reduces over channels' in reasons[tuple(range(3, 35))]
+    assert reasons[tuple(range(3, 35))] is None  # divided by their norm
 
 
 @of('pointnet2_ssg')
