@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import chex_mm
-from chex_mm.channels.rules import RULES, SIZES
+from chex_mm.channels.rules import RULES, SIZES, ZEROS
 
 from .toy_networks import conv
 
@@ -34,16 +34,17 @@ class Net(nn.Module):
 @pytest.fixture
 def names():
     """What the blocks of the page define; the tables are as before after."""
-    before = dict(RULES), dict(SIZES)
+    tables = RULES, SIZES, ZEROS
+    before = [dict(table) for table in tables]
     found = {'MyExtractor': type('MyExtractor', (nn.Module,), {})}
     yield found
-    for table, old in zip((RULES, SIZES), before):
+    for table, old in zip(tables, before):
         table.clear()
         table.update(old)
 
 
 def test_the_rule(names):
-    rule_block, call_block, sizes_block = BLOCKS
+    rule_block, call_block, zeros_block, sizes_block = BLOCKS
     exec(rule_block, names)
     assert RULES[torch.ops.my.swap] is names['swap']
     names.update(chex_mm=chex_mm, RULES=RULES, model=Net())
@@ -54,6 +55,8 @@ def test_the_rule(names):
     assert places['a.weight'] == [[0, 4], [1, 5], [2, 6], [3, 7]]
     assert places['b.weight'] == places['a.weight']
     assert names['graph'].unknown_ops == ()
+    exec(zeros_block, names)
+    assert ZEROS[torch.ops.my.swap] is names['kept']
     exec(sizes_block, names)
     assert SIZES[names['MyExtractor']] is names['my_extractor']
 
@@ -75,7 +78,10 @@ def test_the_names():
     from chex_mm.channels.flow import Flow
 
     used = set(re.findall(r'`flow\.(\w+)\(', TEXT))
-    assert used == {'labels', 'vector', 'axis', 'tie', 'pin', 'count'}
+    assert used == {
+        *('labels', 'vector', 'axis', 'tie', 'pin', 'count'),
+        'vanishes',
+    }
     assert all(hasattr(Flow, name) for name in used)
     for room, name in re.findall(
         r'`(movement|pointwise|products)\.(\w+)`', TEXT
