@@ -57,6 +57,7 @@ class Flow(Labelling, Watch):
         super().__init__(tensors, facts)
         self.splits = {} if splits is None else splits
         self.module = ''
+        self.standardisers: frozenset[str] = frozenset()  # paths of modules
         self.is_counting = False
         self.running: Call | None = None  # the operator that has not returned
         self._rules = rules

@@ -20,7 +20,7 @@ from chex_mm.channels.facts import Facts, build_graph
 from chex_mm.channels.flow import Flow
 from chex_mm.channels.graph import ChannelGraph
 from chex_mm.channels.opaque import watched_functions
-from chex_mm.channels.rules import PENALTIES, RULES, SIZES
+from chex_mm.channels.rules import PENALTIES, RULES, SIZES, STANDARDISERS
 from chex_mm.errors import ChexError
 
 Run = Callable[[nn.Module], Any]
@@ -91,6 +91,11 @@ def follow(model: nn.Module, runs: Runs, flow: Flow) -> None:
         RunFailed: From whatever the model raised.
     """
     path = _follow_modules(model, flow)
+    flow.standardisers = frozenset(
+        name
+        for name, module in model.named_modules()
+        if name and type(module) in STANDARDISERS
+    )
     for number, run in enumerate((runs.cost, *runs.also)):
         flow.is_counting = number == 0
         try:

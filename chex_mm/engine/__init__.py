@@ -16,6 +16,8 @@ from .hooks.chex_hook import CHEXHook  # noqa: E402
 from .models.masked_backbone import masked_backbone  # noqa: E402
 from .models.slim_model import slim_model  # noqa: E402
 
+if find_spec('mmcv'):
+    from . import standardised  # noqa: F401
 if find_spec('mmcv') and find_spec('mmcv._ext'):  # mmcv-lite has none
     from . import kernels, point_rules  # noqa: F401
 

@@ -19,15 +19,17 @@ from mmcv.ops.modulated_deform_conv import (
 from mmcv.ops.roi_align import RoIAlignFunction
 from mmcv.ops.roi_align_rotated import RoIAlignRotatedFunction
 from mmcv.ops.roi_pool import RoIPoolFunction
+from mmcv.ops.saconv import SAConv2d
 
 from chex_mm.channels.labels import spread
-from chex_mm.channels.rules import rule, zeros
+from chex_mm.channels.rules import rule, standardiser, zeros
 from chex_mm.channels.rules.products import Operands, convolution
 from chex_mm.channels.rules.vanishing import kept
 from chex_mm.surgery import attributes
 from chex_mm.surgery import convolution as convolution_attributes
 
 attributes(DeformConv2d, ModulatedDeformConv2d)(convolution_attributes)
+standardiser(SAConv2d)  # standardises as `standardised.ConvAWS2d` does
 CROPS = (
     RoIAlignFunction,
     RoIPoolFunction,

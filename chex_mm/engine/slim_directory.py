@@ -25,7 +25,7 @@ from .models.slim_model import plain_architecture, type_name
 WEIGHTS, REPORT = 'slim.pth', 'report.json'
 CONFIG, STANDALONE = 'slim_config.py', 'standalone_config.py'
 BUILDER = 'slim_model'
-STANDALONE_BUILDER = Path(__file__).parent / 'models' / 'standalone.py'
+MODELS = Path(__file__).parent / 'models'
 # mmengine puts the folder of a config in place of the braces.
 FIND_BUILDER = "import sys\n\nsys.path.insert(0, '{{ fileDirname }}')\n\n"
 
@@ -168,7 +168,9 @@ def _fill(folder: Path, config: Config, slimmed: Slimmed) -> dict:
     _write_config(folder / CONFIG, slim_config(config, slimmed.channels))
     text = standalone_config(config, slimmed.channels).pretty_text
     (folder / STANDALONE).write_text(FIND_BUILDER + text, encoding='utf-8')
-    shutil.copyfile(STANDALONE_BUILDER, folder / f'{BUILDER}.py')
+    shutil.copyfile(MODELS / 'standalone.py', folder / f'{BUILDER}.py')
+    if any('missing_columns' in each for each in slimmed.channels.values()):
+        shutil.copy(MODELS / 'slim_kernels.py', folder)
     (folder / WEIGHTS).write_bytes(_weights_file(slimmed.narrow, slimmed.meta))
     report = slim_report(slimmed)
     (folder / REPORT).write_text(json.dumps(report, indent=2) + '\n')

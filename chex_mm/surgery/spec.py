@@ -139,9 +139,12 @@ def _check_spec(model: nn.Module, spec: SlimSpec) -> None:
 
 
 def _can_shrink(found: Any, size: Size) -> bool:
-    """Whether `found`, a shape or an attribute, can become `size`."""
+    """Whether `found`, a shape or an attribute, can become `size`.
+
+    An attribute that is 0 in a dense model counts what a cut took away.
+    """
     if isinstance(size, int):
-        return isinstance(found, int) and 0 < size <= found
+        return isinstance(found, int) and (0 < size <= found or not found)
     return (
         isinstance(found, tuple)
         and len(found) == len(size)

@@ -22,10 +22,12 @@ from chex_mm.channels.rules.table import (
     PENALTIES,
     RULES,
     SIZES,
+    STANDARDISERS,
     ZEROS,
     penalty,
     rule,
     sizes,
+    standardiser,
     zeros,
 )
 
@@ -33,9 +35,11 @@ __all__ = [
     'PENALTIES',
     'RULES',
     'SIZES',
+    'STANDARDISERS',
     'ZEROS',
     'penalty',
     'rule',
     'sizes',
+    'standardiser',
     'zeros',
 ]

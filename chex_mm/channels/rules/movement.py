@@ -19,7 +19,7 @@ from chex_mm.channels.labels import (
 )
 from chex_mm.channels.rules.pointwise import merged
 from chex_mm.channels.rules.table import rule
-from chex_mm.channels.rules.weights import viewed
+from chex_mm.channels.rules.weights import padded, viewed
 
 aten = torch.ops.aten
 NOT_FOR_LABELS = ('dtype', 'layout', 'device', 'pin_memory', 'memory_format')
@@ -204,6 +204,8 @@ def unbind(flow, call):
 @rule(aten.constant_pad_nd)
 def pad(flow, call):
     """Padding along channels adds positions that are no channel."""
+    if flow.is_weight(call['self']):
+        return padded(flow, call)
     labels, shape = flow.labels(call['self']), call.out.shape
     before_after = call['pad']
     around = [0] * len(before_after)

@@ -51,7 +51,7 @@ def convolution(flow, call, operands: Operands) -> Tensor:
     entering = flow.vector(x, x_dim)
     _check_entering(flow, call, x, weight, entering)
     leaving = direction(flow, entering, weight, operands.groups)
-    if operands.bias is not None:
+    if operands.bias is not None and not flow.blank.get(operands.bias):
         flow.tie(flow.axis(operands.bias, 0, Role.BIAS), leaving)
     if operands.transposed:
         positions = x.numel() // x.shape[x_dim]

@@ -14,6 +14,7 @@ RULES: dict[Any, Callable] = {}
 ZEROS: dict[Any, Callable] = {}
 SIZES: dict[type[nn.Module], Callable] = {}
 PENALTIES: set[type[nn.Module]] = set()
+STANDARDISERS: set[type[nn.Module]] = set()
 
 
 def rule(*keys) -> Callable[[Callable], Callable]:
@@ -68,6 +69,16 @@ def penalty(*types: type[nn.Module]) -> None:
     that what happens inside of them is not traced.
     """
     PENALTIES.update(types)
+
+
+def standardiser(*types: type[nn.Module]) -> None:
+    """Declares modules that standardise a kernel over its dense columns.
+
+    After a cut they count what is gone as zeros, so that mean and deviation
+    over stored columns stay what they were. Subclasses, which may compute
+    anything, are not meant.
+    """
+    STANDARDISERS.update(types)
 
 
 def _register(table: dict, keys) -> Callable[[Callable], Callable]:

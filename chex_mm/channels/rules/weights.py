@@ -14,6 +14,7 @@ from chex_mm.channels.labels import spread, varying, without_repeats
 
 aten = torch.ops.aten
 SUMS = {aten.sum, aten.norm, aten.linalg_vector_norm}
+MOMENTS = {aten.mean, aten.var, aten.var_mean, aten.std, aten.std_mean}
 
 
 def viewed(flow, call) -> Axes | None:
@@ -47,6 +48,19 @@ def _slots(flow, labels: Tensor, dim: int) -> Tensor:
     rows = rows.reshape(-1, labels.shape[dim])
     flow.tie(rows[:1].expand_as(rows), rows)
     return rows[0]
+
+
+def padded(flow, call) -> Axes:
+    """A weight with more positions, which hold no channel."""
+    vectors = list(flow.axes(call['self']))
+    pads = call['pad']
+    for pair in range(len(pads) // 2):
+        vector = vectors[-1 - pair]
+        if vector is not None:
+            vectors[-1 - pair] = aten.constant_pad_nd(
+                vector, pads[2 * pair : 2 * pair + 2]
+            )
+    return Axes(tuple(vectors))
 
 
 def are_weights(flow, call) -> bool:
@@ -116,6 +130,16 @@ def adds_up(flow, call) -> bool:
     )
 
 
+def _is_standard(flow, call, dims: list[int]) -> bool:
+    """Mean or deviation of rows, in a module that counts what is gone."""
+    return (
+        call.key in MOMENTS
+        and 0 not in dims
+        and flow.module in flow.standardisers
+        and flow.vanishes(call.inputs[0])
+    )
+
+
 def reduced(flow, call, dims: list[int]):
     """What is left of a weight has the channels of its other dimensions."""
     axes = flow.axes(call.inputs[0])
@@ -123,7 +147,7 @@ def reduced(flow, call, dims: list[int]):
     for vector in over:
         if adds_up(flow, call):
             flow.add_up(call.out, torch.cat(over))
-        else:
+        elif not _is_standard(flow, call, dims):
             flow.pin(vector, f'{call.place} reduces over channels')
     out = call.outs[0]
     is_kept = out.ndim == len(axes)

@@ -28,6 +28,8 @@ def standalone_slim_model(architecture, channels, data_preprocessor=None):
     if data_preprocessor is not None:
         architecture.setdefault('data_preprocessor', data_preprocessor)
     model = MODELS.build(architecture)
+    if any('missing_columns' in sizes for sizes in channels.values()):
+        import slim_kernels  # noqa: F401  (beside this file, if needed)
     for path, sizes in channels.items():
         module = model.get_submodule(path)
         for name, size in sizes.items():
