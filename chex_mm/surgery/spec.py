@@ -144,7 +144,7 @@ def _can_shrink(found: Any, size: Size) -> bool:
     An attribute that is 0 in a dense model counts what a cut took away.
     """
     if isinstance(size, int):
-        return isinstance(found, int) and (0 < size <= found or not found)
+        return isinstance(found, int) and 0 < size <= (found or size)
     return (
         isinstance(found, tuple)
         and len(found) == len(size)

@@ -89,6 +89,16 @@ def test_impossible_entries(channels, message):
     assert model.one.weight.shape == (8, 3, 3, 3)
 
 
+def test_what_a_dense_model_counts_from_zero():
+    model = batch_norm()[0]
+    model.one.missing = 0
+    narrow_(model, SlimSpec({'one': {'missing': 5}}))
+    assert model.one.missing == 5
+    with pytest.raises(ValueError, match="missing = -5 of 'one'"):
+        model.one.missing = 0
+        narrow_(model, SlimSpec({'one': {'missing': -5}}))
+
+
 def test_different_models_are_refused():
     with pytest.raises(ValueError, match="Only one .* has 'bias'"):
         describe(nn.Linear(2, 2), nn.Linear(2, 2, bias=False))
