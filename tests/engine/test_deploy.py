@@ -1,6 +1,7 @@
 """From checkpoint to directory: verified, complete, or refused."""
 
 import copy
+import dataclasses
 import json
 
 import pytest
@@ -134,6 +135,14 @@ def test_the_directory_is_complete(trained, slimmed, tmp_path):
     assert 'chex_mm' not in (folder / 'slim_model.py').read_text().replace(
         'without chex_mm', ''
     )
+
+
+def test_standardised_kernels_bring_their_code(trained, slimmed, tmp_path):
+    channels = {**slimmed.channels, 'neck.1': dict(missing_columns=3)}
+    cut = dataclasses.replace(slimmed, channels=channels)
+    write_directory(tmp_path / 'slim', trained[0], cut)
+    text = (tmp_path / 'slim/slim_kernels.py').read_text()
+    assert 'chex_mm' not in text.replace('without chex_mm', '')
 
 
 def test_the_slim_config_evaluates_like_the_checkpoint(
