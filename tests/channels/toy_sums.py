@@ -22,13 +22,13 @@ class Sum(Summing):
         return self.b(x), x.sum() * 2
 
 
-@toy({'a': '4: a:0 a.bias:0 norm b:1'})
+@toy({'a': '4: a:0 norm b:1'})
 class NormSum(Summing):
     """Norm, relu, pooling and upsampling keep a masked channel zero."""
 
     def __init__(self):
         super().__init__()
-        self.norm = nn.BatchNorm2d(4)
+        self.a, self.norm = conv(3, 4, bias=False), nn.BatchNorm2d(4)
 
     def forward(self, x):
         x = F.max_pool2d(self.norm(self.a(x)).relu_(), 2)
