@@ -167,3 +167,35 @@ class GatedKernelOfZeros(GatedKernel):
     def forward(self, x):
         weight = self.b.weight.sigmoid()
         return self.c(F.conv2d(self.a(x).relu(), weight, self.b.bias))
+
+
+@toy({'a': '4: a:0 a.bias:0 b:1', 'b': '3: b:0 b.bias:0 c:1'})
+class PaddedKernel(GatedKernel):
+    """Positions around a kernel hold no channel."""
+
+    def forward(self, x):
+        weight = F.pad(self.b.weight, (1, 1, 1, 1), value=0.5)
+        return self.c(F.conv2d(self.a(x).relu(), weight, self.b.bias))
+
+
+@toy({'a': '4: a:0 a.bias:0 b:1', 'b': '3: b:0 c:1'})
+class BiasOfZeros(nn.Module):
+    """Zeros of a size that follows have room for any channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.c = conv(3, 4), conv(3, 2)
+        self.b = conv(4, 3, bias=False)
+
+    def forward(self, x):
+        bias = torch.zeros(self.b.out_channels, dtype=x.dtype)
+        return self.c(F.conv2d(self.a(x), self.b.weight, bias))
+
+
+@toy({}, pinned={'b': 'a size is written in Python: aten.convolution'})
+class ThreeZeros(BiasOfZeros):
+    """Three zeros are three after any cut."""
+
+    def forward(self, x):
+        bias = torch.zeros(3, dtype=x.dtype)
+        return self.c(F.conv2d(self.a(x), self.b.weight, bias))
