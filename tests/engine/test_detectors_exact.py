@@ -34,13 +34,7 @@ ENDS = {
     'retinanet': {'bbox_head.retina_cls', 'bbox_head.retina_reg'},
     'faster_rcnn': RPN | BOX,
     'mask_rcnn': RPN | BOX | {'roi_head.mask_head.conv_logits'},
-    'ssd': {
-        # L2Norm divides by the norm over the channels of the first map.
-        'backbone.layer2.0.conv2',
-        'backbone.layer2.0.downsample.0',
-        'backbone.layer2.1.conv2',
-        *(f'bbox_head.{c}_convs.{i}.0' for c in CLS_REG for i in range(6)),
-    },
+    'ssd': {f'bbox_head.{c}_convs.{i}.0' for c in CLS_REG for i in range(6)},
     'rtmdet': {f'bbox_head.rtm_{c}.{i}' for c in CLS_REG for i in range(3)},
     'yolox': {
         f'bbox_head.multi_level_conv_{c}.{i}'
@@ -224,8 +218,10 @@ def test_convolutions_shared_by_levels_keep_norms_of_their_own(traced):
 
 
 @of('ssd')
-def test_a_norm_over_channels_is_pinned_with_its_reason(traced):
+def test_a_norm_over_channels_goes_with_them(traced):
+    """L2Norm divides by the norm over the channels of the first map."""
     group, _ = group_with(
         traced.graph, 'backbone.layer2.1.conv2.weight', Role.ROW
     )
-    assert 'neck.l2_norm reduces over channels' in group.pinned
+    assert group.pinned is None
+    assert 'neck.l2_norm.weight' in {piece.tensor for piece in group.slices}
