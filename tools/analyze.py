@@ -8,14 +8,15 @@ import sys
 from argparse import ArgumentParser, Namespace
 from contextlib import redirect_stdout
 
-from mmengine.config import DictAction
 from rich.console import Console
 from rich.table import Table
 
 from chex_mm.engine.analysis import Analysis, Options, analyse, group_cost
 from chex_mm.engine.command_line import (
     CommandError,
+    Overrides,
     command_parser,
+    image_shape,
     load_config,
     run_command,
     use_scope,
@@ -43,7 +44,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=Overrides,
         metavar='KEY=VALUE',
         help='override config entries, e.g. model.backbone.depth=101',
     )
@@ -82,8 +83,7 @@ def _add_cut_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> Analysis:
-    if not 1 <= len(arguments.shape) <= 2:
-        raise CommandError('--shape takes one number or two.')
+    shape = image_shape(arguments.shape)
     config = load_config(arguments.config, arguments.cfg_options)
     use_scope(config)
     try:
@@ -91,7 +91,7 @@ def run(arguments: Namespace) -> Analysis:
             keep=arguments.keep,
             verify=arguments.verify,
             strict=arguments.strict,
-            shape=(arguments.shape[0], arguments.shape[-1]),
+            shape=shape,
             divisor=arguments.divisor,
         )
         with Stages(options.stages) as stages:

@@ -13,6 +13,7 @@ from chex_mm.engine.chexify import STAGES, Adoption, Chexified, chexify
 from chex_mm.engine.command_line import (
     CommandError,
     command_parser,
+    image_shape,
     load_config,
     quiet,
     run_command,
@@ -82,8 +83,7 @@ def _add_size_arguments(parser) -> None:
 
 
 def run(arguments: Namespace) -> Chexified:
-    if not 1 <= len(arguments.shape) <= 2:
-        raise CommandError('--shape takes one number or two.')
+    shape = image_shape(arguments.shape)
     if arguments.of_scope and not arguments.scope:
         raise CommandError('--of-scope needs --scope.')
     adoption = Adoption(
@@ -92,9 +92,11 @@ def run(arguments: Namespace) -> Chexified:
         of_scope=arguments.of_scope,
         pretrained=arguments.pretrained,
         divisor=arguments.divisor,
-        shape=(arguments.shape[0], arguments.shape[-1]),
+        shape=shape,
     )
     check_file(arguments.out, arguments.overwrite)
+    if arguments.out.suffix != '.py':
+        raise CommandError(f'--out {arguments.out}: the name must end in .py.')
     config = load_config(arguments.config)
     quiet()
     use_scope(config)

@@ -16,6 +16,7 @@ from chex_mm.engine.command_line import (
     CommandError,
     command_parser,
     find_checkpoint,
+    image_shape,
     load_config,
     quiet,
     run_command,
@@ -57,7 +58,9 @@ def _add_numbers(parser) -> None:
         '--opset',
         type=int,
         default=Options.opset,
-        help='version of the ONNX operators (default: %(default)s)',
+        choices=range(11, 21),  # what torch's exporter writes
+        metavar='OPSET',
+        help='version of the ONNX operators, 11 to 20 (default: %(default)s)',
     )
     parser.add_argument(
         '--repeats',
@@ -68,8 +71,9 @@ def _add_numbers(parser) -> None:
 
 
 def run(arguments: Namespace) -> tuple[Path, dict]:
-    if not 1 <= len(arguments.shape) <= 2:
-        raise CommandError('--shape takes one number or two.')
+    shape = image_shape(arguments.shape)
+    if arguments.repeats < 0:
+        raise CommandError('--repeats must be 0 or more.')
     checkpoint = find_checkpoint(arguments.checkpoint)
     ending = FORMATS[arguments.format][-1]
     out = arguments.out or Path(checkpoint).with_suffix(ending)
@@ -78,7 +82,7 @@ def run(arguments: Namespace) -> tuple[Path, dict]:
     use_scope(config)
     options = Options(
         form=arguments.format,
-        shape=(arguments.shape[0], arguments.shape[-1]),
+        shape=shape,
         opset=arguments.opset,
         repeats=arguments.repeats,
     )

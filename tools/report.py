@@ -12,10 +12,12 @@ from chex_mm.engine.command_line import (
     CommandError,
     command_parser,
     find_checkpoint,
+    quiet,
     run_command,
 )
 from chex_mm.engine.progress import Stages
 from chex_mm.engine.run_report import STAGES, Request, write_report
+from chex_mm.engine.slim_directory import WEIGHTS
 
 
 def parse_arguments() -> Namespace:
@@ -53,9 +55,15 @@ def main() -> None:
         raise CommandError('--samples must be 0 or more.')
     if arguments.slim and not arguments.slim.is_dir():
         raise CommandError(f'there is no directory {arguments.slim}.')
+    if arguments.slim and not (arguments.slim / WEIGHTS).is_file():
+        raise CommandError(
+            f'{arguments.slim} holds no {WEIGHTS}; name a directory that '
+            'tools/slim.py wrote.'
+        )
     if arguments.dense:
         find_checkpoint(str(arguments.dense))
     request = Request(arguments.slim, arguments.dense, arguments.samples)
+    quiet()
     # Loggers and libraries print.
     with redirect_stdout(sys.stderr), Stages(STAGES) as stages:
         path = write_report(

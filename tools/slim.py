@@ -7,9 +7,9 @@ DIR/slim_config.py DIR/slim.pth`) and without it (`standalone_config.py`).
 from argparse import Namespace
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from chex_mm.engine.command_line import (
+    CommandError,
+    Overrides,
     command_parser,
     find_checkpoint,
     load_config,
@@ -43,7 +43,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=Overrides,
         metavar='KEY=VALUE',
         help='override config entries, also in what is written',
     )
@@ -52,6 +52,8 @@ def parse_arguments() -> Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
+    if arguments.images < 1:
+        raise CommandError('--images must be 1 or more.')
     config = load_config(arguments.config, arguments.cfg_options)
     use_scope(config)
     check_target(arguments.out, arguments.overwrite)

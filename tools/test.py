@@ -4,6 +4,7 @@ The command line is OpenMMLab's.
 """
 
 from argparse import Namespace
+from pathlib import Path
 
 from mmengine.config import Config
 
@@ -17,6 +18,7 @@ from chex_mm.engine.command_line import (
     prepare_config,
     run_command,
 )
+from chex_mm.engine.files import check_file
 
 
 def parse_arguments() -> Namespace:
@@ -58,6 +60,7 @@ def keep_predictions(config: Config, path: str) -> None:
     """Adds the metric that writes every prediction to `path`."""
     if not path.endswith(('.pkl', '.pickle')):
         raise CommandError(f'--out {path}: the name must end in .pkl.')
+    check_file(Path(path), overwrite=True)
     # mmdet's own class packs masks run-length encoded.
     mmdet = config.get('default_scope') == 'mmdet'
     dump = dict(

@@ -96,7 +96,9 @@ def selected(arguments: Namespace) -> list[str]:
         package, arguments.only, arguments.one_per_folder
     )
     if not found:
-        raise CommandError(f'no config contains {arguments.only}.')
+        raise CommandError(
+            f'no config of {package} contains {" or ".join(arguments.only)}.'
+        )
     return found
 
 

@@ -56,6 +56,7 @@ class Options:
         return 3 if self.verify else 2
 
     def __post_init__(self):
+        Budget('flops', self.keep)  # refuses what is no share
         if self.divisor < 1:
             raise ValueError(
                 f'divisor={self.divisor} must be at least 1, such as 8.'

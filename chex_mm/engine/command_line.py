@@ -1,17 +1,14 @@
 """What the command lines of `tools/` share, from arguments to a Runner.
 
-A mistake of the person who typed the command is a `CommandError`, which
-`run_command` reports in one line.
+Whatever of it is wrong is refused before anything else happens.
 """
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
-import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,14 +22,12 @@ from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import CheckpointLoader, Runner
 from torch import nn
 
-from chex_mm.errors import ChexError
+from .command_errors import CommandError, one_line, run_command
+
+__all__ = ['CommandError', 'run_command']  # what every tool takes from here
 
 # What pip is to install for a config of each package.
 PACKAGES = {'mmdet': 'mmdet>=3.3,<3.4', 'mmdet3d': 'mmdet3d>=1.4,<1.5'}
-
-
-class CommandError(ValueError):
-    """A wrong argument on the command line."""
 
 
 def command_parser(description: str) -> ArgumentParser:
@@ -46,56 +41,26 @@ def command_parser(description: str) -> ArgumentParser:
     return parser
 
 
-def run_command(main: Callable[[], None]) -> None:
-    """Runs `main`; what is wrong goes to stderr in one line, status 2.
+class Overrides(DictAction):
+    """Entries of a config as KEY=VALUE; anything else is refused."""
 
-    With `--debug` it goes there as Python puts it. So does what is a fault
-    of this package or of another, not of who typed the command.
-    """
-    try:
-        main()
-        if torch.distributed.is_initialized():
-            # Else its threads may still run when the interpreter ends, which
-            # aborts the process now and then. The runner, which holds the
-            # group through its wrapped model, is part of cycles.
-            gc.collect()
-            torch.distributed.destroy_process_group()
-    except Exception as error:
-        said = _said_of(error)
-        if said is None or '--debug' in sys.argv:
-            raise
-        sys.stderr.write(f'error: {said}\n')
-        raise SystemExit(2) from None
+    def __call__(self, parser, namespace, values, option_string=None):
+        for value in values:
+            if '=' not in value:
+                parser.error(f'{option_string}: {value!r} is not KEY=VALUE')
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (AssertionError, ValueError) as error:
+            parser.error(f'{option_string}: {one_line(error)}')
 
 
-def _said_of(error: Exception) -> str | None:
-    """What to tell the person who typed the command, if it concerns them."""
-    if isinstance(error, (CommandError, ChexError)):
-        return str(error)
-    if isinstance(error, FileNotFoundError):
-        return (
-            f'there is no file {error.filename or error}. If it is '
-            'part of a data set, see data_root, ann_file and data_prefix of '
-            'the config; the head of its data set file says where it comes '
-            'from.'
-        )
-    if isinstance(error, (UnpicklingError, EOFError)):
-        return (
-            f'a pickled file cannot be read: {error}. If it describes a data '
-            'set, see ann_file in the config, and write it anew.'
-        )
-    if isinstance(error, ValueError) and _is_ours(error):
-        return str(error)
-    return None
-
-
-def _is_ours(error: Exception) -> bool:
-    """Whether code of this package raised it."""
-    place = error.__traceback__
-    while place.tb_next is not None:
-        place = place.tb_next
-    name = place.tb_frame.f_globals.get('__name__', '')
-    return name.partition('.')[0] == 'chex_mm'
+def image_shape(numbers: Sequence[int]) -> tuple[int, int]:
+    """Height and width out of what `--shape` was given."""
+    if not 1 <= len(numbers) <= 2:
+        raise CommandError('--shape takes one number or two.')
+    if min(numbers) < 1:
+        raise CommandError('--shape takes numbers of pixels, such as 320.')
+    return numbers[0], numbers[-1]
 
 
 def add_run_arguments(parser: ArgumentParser) -> None:
@@ -109,7 +74,7 @@ def add_run_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=Overrides,
         metavar='KEY=VALUE',
         help='override config entries, e.g. train_dataloader.batch_size=4',
     )
@@ -146,6 +111,11 @@ def load_config(name: str, overrides: dict | None = None) -> Config:
         ) from error
     except (AssertionError, OSError, SyntaxError) as error:
         raise CommandError(f'{name} cannot be read: {error}') from error
+    except Exception as error:  # any of the config's own code
+        raise CommandError(
+            f'{name} cannot be read: {type(error).__name__}: '
+            f'{one_line(error)} (--debug shows where)'
+        ) from error
     try:
         config.merge_from_dict(overrides or {})
     except (KeyError, TypeError) as error:
@@ -198,7 +168,7 @@ def use_scope(config: Config) -> None:
         CommandError: That package is not installed.
     """
     scope = config.get('default_scope') or 'mmengine'
-    if find_spec(scope) is None:
+    if not str(scope).isidentifier() or find_spec(scope) is None:
         raise CommandError(
             f'the config has default_scope={scope!r}, and there is no '
             f'package of that name. {how_to_install(scope)}'
@@ -208,6 +178,7 @@ def use_scope(config: Config) -> None:
 
 def prepare_config(arguments: Namespace) -> Config:
     """The config that the arguments of `add_run_arguments` ask for."""
+    _check_launcher(arguments.launcher)
     # mmengine's own launcher reads the rank from the environment only.
     os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
     config = load_config(arguments.config, arguments.cfg_options)
@@ -218,6 +189,17 @@ def prepare_config(arguments: Namespace) -> Config:
     )
     use_scope(config)
     return config
+
+
+def _check_launcher(name: str) -> None:
+    """Refuses a launcher that has not started this process."""
+    set_by_it = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID'}.get(name)
+    if set_by_it and set_by_it not in os.environ:
+        raise CommandError(
+            f'--launcher {name} is for a process that it has started; call '
+            'tools/dist_train.sh, tools/dist_test.sh or tools/slurm_train.sh '
+            'instead.'
+        )
 
 
 def find_checkpoint(name: str) -> str:
@@ -269,9 +251,8 @@ def check_weights(model: nn.Module, checkpoint: str) -> None:
             checkpoint, map_location='cpu'
         )
     except (RuntimeError, EOFError, UnpicklingError) as error:
-        reason = str(error).partition('\n')[0]
         raise CommandError(
-            f'{checkpoint} is not a readable checkpoint: {reason}'
+            f'{checkpoint} is not a readable checkpoint: {one_line(error)}'
         ) from error
     model = model.module if is_model_wrapper(model) else model
     try:

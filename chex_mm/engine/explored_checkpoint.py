@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..channels.graph import ChannelGraph
 from ..errors import ChexError
+from .command_errors import one_line
 from .models.masked_backbone import MASK
 
 
@@ -25,9 +26,8 @@ def read_checkpoint(name: str) -> dict:
     try:
         loaded = CheckpointLoader.load_checkpoint(name, map_location='cpu')
     except (RuntimeError, EOFError, UnpicklingError) as error:
-        reason = str(error).partition('\n')[0]
         raise ChexError(
-            f'{name} is not a readable checkpoint: {reason}'
+            f'{name} is not a readable checkpoint: {one_line(error)}'
         ) from error
     if 'chex' not in loaded or 'state_dict' not in loaded:
         raise ChexError(

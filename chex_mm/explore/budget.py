@@ -85,4 +85,4 @@ class Budget:
         return BUDGETS[self.type](graph, counts or {}, within)
 
     def __str__(self):
-        return f"{self.keep:.0%} of the {self.of}'s {self.type}"
+        return f"{100 * self.keep:.3g}% of the {self.of}'s {self.type}"

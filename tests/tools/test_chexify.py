@@ -36,6 +36,8 @@ def test_it_says_what_the_budget_leaves(base, tmp_path, monkeypatch, capsys):
         (['--of-scope'], '--of-scope needs --scope.'),
         (['--keep=0'], 'keep=0.0 is not a share of the dense model'),
         (['--divisor=0'], 'divisor=0 must be at least 1'),
+        (['--shape=0'], '--shape takes numbers of pixels, such as 320.'),
+        (['--out=mine.txt'], '--out mine.txt: the name must end in .py.'),
         (['--out=.'], '. is a directory; name a file in it.'),
     ],
 )

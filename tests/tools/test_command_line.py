@@ -122,6 +122,8 @@ def test_wrong_config_name(name, text, refused):
     'content, text',
     [
         ("_base_ = ['absent.py']", 'absent.py'),
+        ('model = foo', "NameError: name 'foo' is not defined (--debug"),
+        ('model = dict()\ndefault_scope = 5', 'default_scope=5, and there'),
         ("_base_ = ['mmnone::a/b.py']", 'mmnone'),
         ('model = dict(', "cannot be read: '(' was never closed"),
         ('total = 1', 'has no `model`; is it a part that others take'),
@@ -151,6 +153,45 @@ def test_wrong_override(toy, refused):
         'train.py', toy, '--cfg-options', 'val_evaluator.9.type=ToyMetric'
     )
     assert '--cfg-options: ' in said
+
+
+@pytest.mark.parametrize(
+    'words, text',
+    [
+        (['model'], "--cfg-options: 'model' is not KEY=VALUE"),
+        (['model=(1,2'], '--cfg-options: Imbalanced brackets exist'),
+    ],
+)
+def test_an_override_that_is_none(words, text, toy, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command(monkeypatch, 'train.py', toy, '--cfg-options', *words)
+    assert stopped.value.code == 2
+    assert text in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize('launcher', ['pytorch', 'slurm'])
+def test_a_launcher_that_has_not_started_it(
+    launcher, toy, refused, monkeypatch
+):
+    for name in ('RANK', 'SLURM_PROCID'):
+        monkeypatch.delenv(name, raising=False)
+    said = refused('train.py', toy, '--launcher', launcher)
+    assert 'call tools/dist_train.sh' in said
+
+
+def test_a_work_directory_that_is_a_file(toy, refused):
+    assert f'{toy}: File exists.' in refused(
+        'train.py', toy, '--work-dir', toy
+    )
+
+
+def test_a_model_that_cannot_be_built(toy, tmp_path, refused):
+    wrong = ['--work-dir', tmp_path, '--cfg-options']
+    said = refused('train.py', toy, *wrong, 'model.type=Nonsense')
+    assert said.startswith('error: Nonsense of the config cannot be built: ')
+    optimizer = 'optim_wrapper.optimizer.type=Foo'
+    said = refused('train.py', toy, *wrong, optimizer)
+    assert said.startswith('error: OptimWrapper of the config cannot be built')
 
 
 def test_config_that_is_no_config(tmp_path, refused):
@@ -353,6 +394,9 @@ def test_a_value_that_this_package_refuses_is_one_line(toy, refused):
         )
     said = refused('train.py', toy)
     assert said.startswith('error: keep=2 is not a share of the dense model')
+    hook = ['custom_hooks.0.budget.keep=0.5', 'custom_hooks.0.step=3']
+    said = refused('train.py', toy, '--cfg-options', *hook)
+    assert "CHEXHook has no argument 'step'. Did you mean steps=...?" in said
 
 
 def test_processes_on_a_cpu_have_statistics_of_their_own(

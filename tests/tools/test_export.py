@@ -39,6 +39,9 @@ def test_what_it_refuses(arguments, tmp_path, refused):  # noqa: F811
     assert '--shape takes one number or two.' in refused(
         'export.py', config, checkpoint, *out, *three
     )
+    assert '--repeats must be 0 or more.' in refused(
+        'export.py', *arguments, *out, '--repeats=-1'
+    )
     assert "there is no checkpoint file 'gone.pth'" in refused(
         'export.py', config, 'gone.pth', *out
     )

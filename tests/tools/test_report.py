@@ -41,6 +41,10 @@ def test_what_it_refuses(tmp_path, refused):
     assert refused(tmp_path, '--slim', gone) == (
         f'error: there is no directory {gone}.'
     )
+    assert refused(tmp_path, '--slim', tmp_path) == (
+        f'error: {tmp_path} holds no slim.pth; name a directory that '
+        'tools/slim.py wrote.'
+    )
     assert refused(tmp_path, '--dense', gone) == (
         f"error: there is no checkpoint file '{gone}'."
     )

@@ -166,6 +166,9 @@ def test_what_it_refuses(folder, monkeypatch, capsys):
     assert 'is a checkpoint of another model: bbox_head.' in said(
         trained, 'other', *wider
     )
+    assert said(trained, 'other', '--images=0') == (
+        'error: --images must be 1 or more.'
+    )
     assert 'there is no checkpoint file' in said(folder / 'no.pth', 'other')
     torch.save(dict(state_dict={}), folder / 'plain.pth')
     assert "holds no exploration state ('chex')" in said(

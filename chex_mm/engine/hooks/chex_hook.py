@@ -37,7 +37,7 @@ from .resume import (
     state_of_rank,
 )
 from .rewrap import refresh_average, rewrap_model
-from .settings import Settings
+from .settings import settings_of
 from .training_run import (
     averaged_models,
     bare_model,
@@ -60,7 +60,7 @@ class CHEXHook(Hook):
 
     def __init__(self, budget: dict, **settings):
         self.budget = Budget(**budget)
-        self.settings = Settings(**settings)
+        self.settings = settings_of(settings)
         self.explorer: ChannelExplorer | None = None
         self.schedule: tuple[int, ...] = ()
         self.compute = TrainingCompute()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Union
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any, Union
 
 from .schedule import Schedule
 
@@ -53,3 +55,17 @@ class Settings(Schedule):
                     f'CHEXHook({name}={patterns!r}) must be a list; write '
                     f'{name}=[{patterns!r}].'
                 )
+
+
+def settings_of(given: Mapping[str, Any]) -> Settings:
+    """What a config says, refused if it says what nobody would read."""
+    known = [each.name for each in fields(Settings)]
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f' Did you mean {near[0]}=...?' if near else ''
+            raise ValueError(
+                f'CHEXHook has no argument {name!r}.{hint} It takes: budget, '
+                f'{", ".join(known)}.'
+            )
+    return Settings(**given)
