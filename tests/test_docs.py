@@ -36,13 +36,18 @@ def commands():
 
 
 COMMANDS = list(commands())
-TOOLS = [words for _, words in COMMANDS if words[0] == 'python']
+TOOLS = [
+    words
+    for _, words in COMMANDS
+    if words[0] == 'python' and not words[1].startswith('$')
+]
 TARGETS = [words for _, words in COMMANDS if words[0] == 'make']
-KNOWN = {'python', 'make', 'pip', 'bash', 'git', 'source', 'mim'}
+KNOWN = {'python', 'make', 'pip', 'bash', 'git', 'source', 'MMDET'}
 
 
 def test_no_command_is_overlooked():
-    assert {words[0] for _, words in COMMANDS} <= KNOWN
+    first = {words[0].partition('=')[0] for _, words in COMMANDS}
+    assert first <= KNOWN
     assert len(TOOLS) > 20
 
 

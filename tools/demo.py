@@ -43,6 +43,8 @@ class Demo:
             detections, and the name of its file.
         metrics: Names in the report, and what the stock metric calls them.
         minutes: Of every stage, on two idle cores.
+        side: Height and width of an image to export for; None for clouds,
+            whose operators ONNX lacks.
     """
 
     config: str
@@ -52,6 +54,7 @@ class Demo:
     picture: tuple[str, str]
     metrics: dict[str, str]
     minutes: tuple[float, ...]
+    side: int | None = None
 
 
 DEMOS = {
@@ -63,6 +66,7 @@ DEMOS = {
         picture=('draw_detections', 'detections.png'),
         metrics={'bbox': 'coco/bbox_mAP', 'segm': 'coco/segm_mAP'},
         minutes=(0.2, 4.5, 0.6, 1, 0.5),
+        side=128,
     ),
     '3d': Demo(
         config='configs/demo3d/votenet_demo_chex.py',
@@ -201,6 +205,21 @@ def table(result: dict) -> Table:
     return rows
 
 
+def next_steps(demo: Demo, work_dir: Path) -> list[str]:
+    """Commands for the slim model, ready to paste."""
+    made = f'{work_dir}/slim/slim_config.py {work_dir}/slim/slim.pth'
+    lines = [f'python tools/test.py {made}']
+    if demo.side is not None:
+        lines += [
+            f'python tools/export.py {made} --format onnx --shape {demo.side}',
+            f'python tools/report.py {work_dir}  # again, with the export',
+        ]
+    activate = Path('.venv/bin/activate')
+    if Path(sys.prefix, 'bin/activate') == activate.absolute():
+        lines.insert(0, f'source {activate}')
+    return lines
+
+
 def parse_arguments() -> Namespace:
     parser = command_parser(__doc__.partition('\n')[0])
     parser.add_argument(
@@ -240,6 +259,7 @@ def main() -> None:
         f'{progress.seconds / 60:.1f} minutes; see {work_dir}/report.json, '
         f'channels.png, {demo.picture[1]}, slim/ and report/report.html'
     )
+    print('\n'.join(['What you can do next:', *next_steps(demo, work_dir)]))
 
 
 if __name__ == '__main__':

@@ -123,7 +123,8 @@ def slim_report(slimmed: Slimmed) -> dict:
         },
         'evaluate': {
             'with chex_mm': f'python tools/test.py {CONFIG} {WEIGHTS}',
-            'without': f'mim test PACKAGE {STANDALONE} --checkpoint {WEIGHTS}',
+            'without': f'python PACKAGE/.mim/tools/test.py {STANDALONE} '
+            f'{WEIGHTS}  # PACKAGE is the folder of mmdet or mmdet3d',
         },
     }
 

@@ -80,6 +80,22 @@ def test_progress_says_what_is_left(demo, capsys):
     assert progress.seconds > 0
 
 
+def test_what_comes_next_can_be_pasted(demo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chosen = demo.DEMOS['2d']
+    test, export, report = demo.next_steps(chosen, Path('run'))
+    assert test.endswith('run/slim/slim_config.py run/slim/slim.pth')
+    assert export.endswith('slim.pth --format onnx --shape 128')
+    assert report.startswith('python tools/report.py run')
+    assert demo.next_steps(demo.DEMOS['3d'], Path('run')) == [test]
+    readme = (ROOT / 'README.md').read_text()
+    for line in demo.next_steps(chosen, Path(chosen.work_dir)):
+        assert line.partition('  #')[0] in readme
+    monkeypatch.setattr(sys, 'prefix', str(tmp_path / '.venv'))
+    first, *_ = demo.next_steps(chosen, Path('run'))
+    assert first == 'source .venv/bin/activate'
+
+
 @pytest.mark.parametrize('task', ['2d', '3d'])
 def test_what_a_demo_names_is_there(demo, task):
     chosen = demo.DEMOS[task]
