@@ -79,11 +79,14 @@ def _exported(slim: Path) -> Iterator[Section]:
         (name, *(f'{times[name]:.1f}' for times in found.values()))
         for name in names
     ]
+    first = next(iter(report['files'].values()))
+    taken = ' x '.join(map(str, first['input']))
     batches = [f'batch {size}, ms' for size in found]
     yield Section(
         'Exported',
         f'{", ".join(report["files"])} ({report["format"]}): the outputs '
         f'differ from PyTorch\u2019s by {apart:.0e} at most, relative to the '
-        'largest. Times as the export measured them, of these parts alone.',
+        'largest. Times as the export measured them, of these parts alone and '
+        f'for an input of {taken}.',
         table=Table(('', *batches), rows) if rows else None,
     )

@@ -130,13 +130,16 @@ def test_without_a_slim_model_it_says_how_to_get_one(copy):
 def test_what_was_exported_is_told(copy):
     exported = {
         'format': 'onnx',
-        'files': {'slim.onnx': {'max_rel_diff': 2e-6}},
+        'files': {
+            'slim.onnx': {'input': ['batch', 3, 64, 96], 'max_rel_diff': 2e-6}
+        },
         'latency_ms': {'1': {'slim onnxruntime': 8.58}},
     }
     (copy / 'slim/slim.json').write_text(json.dumps(exported))
     text = plain(write_report(copy, Request(samples=0)))
     assert 'slim.onnx (onnx): the outputs differ' in text
     assert 'by 2e-06 at most' in text
+    assert 'for an input of batch x 3 x 64 x 96.' in text
     assert 'batch 1, ms slim onnxruntime 8.6' in text
     del exported['latency_ms']  # --repeats 0
     (copy / 'slim/slim.json').write_text(json.dumps(exported))
