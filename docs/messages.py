@@ -11,7 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ERRORS = ('ValueError', 'ChexError', 'CommandError')
+# What is called with the text of an error.
+ERRORS = (
+    *('ValueError', 'ChexError', 'CommandError', 'UnpicklingError'),
+    *('UnknownModule', 'FailsUncut', '_wrong', 'error', 'exit'),
+)
+# Functions that return one.
+RETURN_ERRORS = ('_said_of', '_of_a_file', '_misfit', 'unknown_text')
 PLACE = '<!-- messages -->'
 # Folder to what a reader knows it by.
 ROOMS = {
@@ -47,22 +53,36 @@ def messages(folder: Path) -> Iterator[str]:
     """What the errors in the files below a folder say."""
     for path in sorted(folder.rglob('*.py')):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-                kind = getattr(node.exc.func, 'id', '')
-                if kind in ERRORS and node.exc.args:
-                    text = _text(node.exc.args[0]).strip()
-                    if text.strip('… :.'):
-                        yield ' '.join(text.split())
+            for said in _said(node):
+                text = ' '.join(_text(said).split())
+                if text.strip('… :.'):
+                    yield text
+
+
+def _said(node: ast.AST) -> Iterator[ast.expr]:
+    """The texts of errors that a node makes."""
+    if isinstance(node, ast.Call) and node.args:
+        kind = getattr(node.func, 'id', getattr(node.func, 'attr', ''))
+        if kind in ERRORS:
+            yield node.args[0]
+    if isinstance(node, ast.FunctionDef) and node.name in RETURN_ERRORS:
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Return) and inner.value is not None:
+                yield inner.value
 
 
 def _text(node: ast.expr) -> str:
     """A message; what is filled in when it is raised is an ellipsis."""
     if isinstance(node, ast.Constant):
-        return str(node.value)
+        return str(node.value) if node.value is not None else ''
     if isinstance(node, ast.JoinedStr):
         return ''.join(map(_text, node.values))
     if isinstance(node, ast.BinOp):
         return _text(node.left) + _text(node.right)
     if isinstance(node, ast.IfExp):
         return _text(node.body)
+    if isinstance(node, ast.Call) and node.args:  # '\n'.join([...])
+        listed = node.args[0]
+        if isinstance(listed, ast.List):
+            return ' '.join(map(_text, listed.elts))
     return '…'
