@@ -62,6 +62,10 @@ class Call:
         """What the operator returned, as a tuple in any case."""
         return tuple(self.out) if _is_many(self.out) else (self.out,)
 
+    def writes(self, out: Tensor) -> bool:
+        """Whether an output is an input that the operator wrote into."""
+        return any(out is tensor for tensor in self.inputs)
+
     @property
     def place(self) -> str:
         """The operator and the module it ran in, for messages."""

@@ -34,6 +34,12 @@ from chex_mm.channels.vanishing import Vanishing
 from chex_mm.channels.watch import Watch, tensors_among
 
 
+def _entry(table: dict[Any, Callable], call: Call) -> Callable | None:
+    """By overload, by operator, or by what torch's schema calls it."""
+    kind = None if call.func is None else default_kind(call.func)
+    return table.get(call.func) or table.get(call.key) or table.get(kind)
+
+
 class Flow(Labelling, Watch):
     """Runs a model and writes down the facts about its channels.
 
@@ -71,16 +77,12 @@ class Flow(Labelling, Watch):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs, packet = kwargs or {}, func.overloadpacket
         inputs = tensors_among(*args, *kwargs.values())
-        if self._is_paused or not (
-            any(map(self.has_channels, inputs))
-            # Costs as much where nothing may be cut.
-            or (self.is_counting and packet in COSTLY)
-        ):
+        if not self._needs_rule(packet, inputs):
             out = func(*args, **kwargs)
             if packet in FACTORIES:
                 self.blank[out] = packet in ZERO_FACTORIES
             self._touch(func, inputs)
-            if self._sums and not self._is_paused:
+            if not self._is_paused and any(t in self._sums for t in inputs):
                 self._pass_sums(self._call(func, args, kwargs, inputs), out)
             return out
         if is_composite(func) and not self._own_rule(func, packet):
@@ -95,6 +97,13 @@ class Flow(Labelling, Watch):
             self.flow(call, out)
             self._touch(func, inputs)
         return out
+
+    def _needs_rule(self, packet, inputs: tuple[Tensor, ...]) -> bool:
+        return not self._is_paused and (
+            any(map(self.has_channels, inputs))
+            # Costs as much where nothing may be cut.
+            or (self.is_counting and packet in COSTLY)
+        )
 
     def _call(self, func, args, kwargs, inputs: tuple[Tensor, ...]) -> Call:
         packet = func.overloadpacket
@@ -123,17 +132,13 @@ class Flow(Labelling, Watch):
             labels = (labels,) * len(call.outs)
         for tensor, label in zip(call.outs, labels):
             if isinstance(tensor, Tensor):
-                written = any(tensor is t for t in call.inputs)
-                self.label(tensor, label, written)
+                self.label(tensor, label, call.writes(tensor))
         self._pass_zeros(call)
         self._pass_sums(call, out)
 
     def rule_of(self, call: Call) -> Callable | None:
-        """By overload, by operator, or by what torch's schema calls it."""
-        rule = self._own_rule(call.func, call.key)
-        if rule is None and call.func is not None:
-            rule = self._rules.get(default_kind(call.func))
-        return rule
+        """The rule that serves a call, if any."""
+        return _entry(self._rules, call)
 
     def _own_rule(self, func, key) -> Callable | None:
         return self._rules.get(func) or self._rules.get(key)
@@ -156,20 +161,20 @@ class Flow(Labelling, Watch):
 
     def _pass_zeros(self, call: Call) -> None:
         """Notes what is zero in masked channels because its inputs are."""
-        known = (call.func, call.key, call.func and default_kind(call.func))
-        zeros = next((ZEROS[key] for key in known if key in ZEROS), None)
-        outs = [t for t in call.outs if isinstance(t, Tensor)]
-        outs = [t for t in outs if self.has_channels(t)]
-        is_zero = bool(outs) and zeros is not None and zeros(self, call)
+        outs = tensors_among(call.outs)
+        zeros = _entry(ZEROS, call)
+        is_zero = (
+            zeros is not None
+            and any(map(self.has_channels, outs))
+            and zeros(self, call)
+        )
         self._entered = set()
-        for out in call.outs:
-            if isinstance(out, Tensor):
-                self._vanishing.discard(out)
         is_view = call.func is not None and call.func.is_view
         base = call.inputs[0] if is_view else None
-        for out in outs if is_zero else ():
-            written = any(out is t for t in call.inputs)
-            self._vanishing.add(out, written, base)
+        for out in outs:
+            self._vanishing.discard(out)
+            if is_zero and self.has_channels(out):
+                self._vanishing.add(out, call.writes(out), base)
 
     def add_up(self, out: Tensor, labels: Tensor) -> None:
         """Notes that `out` is a sum over channels which vanish.
@@ -180,22 +185,28 @@ class Flow(Labelling, Watch):
         self._sums[out] = [without_repeats(labels)]
 
     def _pass_sums(self, call: Call, out) -> None:
-        """Notes numbers that meet channels, or a sum over them."""
+        """What is made of a sum over channels is one as well."""
         summed = {id(v): v for t in call.inputs for v in self._sums.get(t, ())}
         summed = list(summed.values())
         if call.func is not None and default_kind(call.func) == 'pointwise':
-            found = numbers(call, [t for t in call.inputs if t in self._sums])
-            if found:
-                labels = summed + [
-                    without_repeats(self.labels(t))
-                    for t in call.inputs
-                    if self.has_channels(t)
-                    and not (self.is_weight(t) or self.is_deferred(t))
-                ]
-                self.facts.numbers.append(Numbers(call.place, found, labels))
+            self._note_numbers(call, summed)
         if summed and call.key not in COSTLY:
             for tensor in tensors_among(out):
                 self._sums[tensor] = summed
+
+    def _note_numbers(self, call: Call, summed: list[Tensor]) -> None:
+        """Notes numbers that meet channels, or a sum over them."""
+        found = numbers(call, [t for t in call.inputs if t in self._sums])
+        if not found:
+            return
+        labels = summed + [
+            without_repeats(self.labels(t))
+            for t in call.inputs
+            if self.has_channels(t)
+            and not (self.is_weight(t) or self.is_deferred(t))
+        ]
+        if labels:
+            self.facts.numbers.append(Numbers(call.place, found, labels))
 
     @contextmanager
     def paused(self):

@@ -193,11 +193,8 @@ class Labelling:
         if id(tensor) in self._names:
             name, _ = self._names[id(tensor)]
             return self.facts.space(name, dim, role, tensor.shape[dim])
-        vectors = self._labels.get(tensor)
-        if isinstance(vectors, Axes):
-            vector = vectors.vectors[dim]
-            none = torch.zeros(tensor.shape[dim], dtype=torch.long)
-            return none if vector is None else vector
+        if isinstance(self._labels.get(tensor), Axes):
+            return self.along(tensor, dim)
         labels = self.labels(tensor)
         if tensor.ndim == 1:
             return labels
@@ -206,6 +203,15 @@ class Labelling:
         elif dim == 0:
             return labels.flatten(1)[:, 0]
         return torch.zeros(tensor.shape[dim], dtype=torch.long)
+
+    def along(self, tensor: Tensor, dim: int) -> Tensor:
+        """One label per position along `dim` of a weight or an activation."""
+        if not self.is_weight(tensor):
+            return self.vector(tensor, dim)
+        vector = self.axes(tensor)[dim]
+        if vector is None:
+            return torch.zeros(tensor.shape[dim], dtype=torch.long)
+        return vector
 
     def vector(self, tensor: Tensor, dim: int) -> Tensor:
         """One label per position along `dim` of an activation.

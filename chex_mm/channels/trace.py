@@ -142,7 +142,7 @@ def _note_sizes(module: nn.Module, args: tuple, flow: Flow) -> None:
     for name, places in (known(module, args) if known else {}).items():
         size = getattr(module, name)
         counted = [
-            _labels_along(flow, tensor, dim)
+            flow.along(tensor, dim)
             for tensor, dim in places
             if tensor.shape[dim] == size
         ]
@@ -151,15 +151,6 @@ def _note_sizes(module: nn.Module, args: tuple, flow: Flow) -> None:
             flow.tie(counted[0], other)
         if counted:
             flow.facts.sizes[flow.module, name] = counted[0]
-
-
-def _labels_along(flow: Flow, tensor: Tensor, dim: int) -> Tensor:
-    """Labels along a dimension of a weight or of an activation."""
-    if not flow.is_weight(tensor):
-        return flow.vector(tensor, dim)
-    vector = flow.axes(tensor)[dim]
-    none = torch.zeros(tensor.shape[dim], dtype=torch.long)
-    return none if vector is None else vector
 
 
 @contextmanager

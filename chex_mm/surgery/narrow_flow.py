@@ -299,20 +299,17 @@ class NarrowFlow(Flow):
         Args:
             masked: As for `check_branches`.
         """
-        known = _numbers_by_place(masked)
-        for found in self.facts.numbers:
-            if not _is_known(found, known):
-                for labels in found.labels:
-                    self._disagree(
-                        labels,
-                        f'{found.place} computes with another number after '
-                        'a cut',
-                    )
+        for found in self.new_numbers(masked):
+            for labels in found.labels:
+                self._disagree(
+                    labels,
+                    f'{found.place} computes with another number after a cut',
+                )
 
-    def counted_alike(self, other: Facts) -> bool:
-        """Whether all numbers were among those of another run."""
+    def new_numbers(self, other: Facts) -> list[Numbers]:
+        """Numbers that were not among those of another run."""
         known = _numbers_by_place(other)
-        return all(_is_known(found, known) for found in self.facts.numbers)
+        return [n for n in self.facts.numbers if not _is_known(n, known)]
 
     def _met(self, ties: list[Tie]) -> np.ndarray:
         """All pairs that have met and that are here."""

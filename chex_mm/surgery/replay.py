@@ -138,7 +138,7 @@ def _replay(model: nn.Module, runs: Runs, origin: Origin, keep):
         is_alike = flow.ran_alike  # else the data say so, or a size does
         if not is_alike:
             flow.check_ties()
-        if not (is_alike and flow.counted_alike(origin.facts)):
+        if not is_alike or flow.new_numbers(origin.facts):
             masked = _trace_masked(model, runs, origin, keep)
             flow.check_branches(masked)
             flow.check_numbers(masked)

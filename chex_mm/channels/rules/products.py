@@ -138,10 +138,7 @@ def batched_product(flow, call):
 
 def _filter(flow, call, weight, x):
     """A kernel per sample, (batch, out, in) by (batch, in, positions)."""
-    _, rows, columns = (
-        torch.zeros(size, dtype=torch.long) if vector is None else vector
-        for vector, size in zip(flow.axes(weight), weight.shape)
-    )
+    rows, columns = flow.along(weight, 1), flow.along(weight, 2)
     flow.count(call, x.numel() // x.shape[1], rows, columns)
     entering = flow.vector(x, 1)
     _check_entering(flow, call, x, weight, entering)

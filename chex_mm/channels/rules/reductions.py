@@ -9,6 +9,23 @@ from chex_mm.channels.rules import weights
 from chex_mm.channels.rules.table import rule
 
 aten = torch.ops.aten
+# Zero where all that they reduce is.
+KEEPING_ZEROS = (
+    aten.mean,
+    aten.sum,
+    aten.amax,
+    aten.amin,
+    aten.aminmax,
+    aten.var,
+    aten.var_mean,
+    aten.std,
+    aten.std_mean,
+    aten.norm,
+    aten.linalg_vector_norm,
+    aten.max.dim,
+    aten.min.dim,
+    aten.median.dim,
+)
 
 
 def _dims(call) -> list[int]:
@@ -21,17 +38,7 @@ def _dims(call) -> list[int]:
 
 
 @rule(
-    aten.mean,
-    aten.sum,
-    aten.amax,
-    aten.amin,
-    aten.aminmax,
-    aten.var,
-    aten.var_mean,
-    aten.std,
-    aten.std_mean,
-    aten.norm,
-    aten.linalg_vector_norm,
+    *KEEPING_ZEROS,
     aten.logsumexp,
     aten.prod,
     aten.any,
@@ -41,27 +48,23 @@ def _dims(call) -> list[int]:
     aten.median,
     aten.max,
     aten.min,
-    aten.max.dim,
-    aten.min.dim,
-    aten.median.dim,
 )
 def reduce(flow, call):
     dims = _dims(call)
     if flow.is_weight(call.inputs[0]):
         return weights.reduced(flow, call, dims)
-    if not flow.is_constant(call.inputs[0], dims):
+    labels = flow.labels(call.inputs[0])
+    over = varying(labels)
+    if not set(over).isdisjoint(dims):
         reason = f'{call.place} reduces over channels'
         _keep_rows(flow, call, dims)
-        if weights.adds_up(flow, call) and set(
-            varying(flow.labels(call.inputs[0]))
-        ) <= set(dims):
-            flow.add_up(call.out, flow.labels(call.inputs[0]))
+        if weights.adds_up(flow, call) and set(over) <= set(dims):
+            flow.add_up(call.out, labels)
         elif call.key is aten.sum:  # may be the idiom `x.sum() * 0`
-            flow.defer(call.out, flow.labels(call.inputs[0]), reason)
+            flow.defer(call.out, labels, reason)
         else:
             flow.pin_inputs(call, reason)
         return None
-    labels = flow.labels(call.inputs[0])
     for dim in dims:
         labels = labels.narrow(dim, 0, 1)
     if call.outs[0].ndim != labels.ndim:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from chex_mm.channels.rules.reductions import KEEPING_ZEROS
 from chex_mm.channels.rules.sampling import DIMS_OF
 from chex_mm.channels.rules.table import zeros
 from chex_mm.channels.vanishing import Probe, keeps_zeros
@@ -53,20 +54,6 @@ aten = torch.ops.aten
     aten.copy_,
     aten.glu,
     aten.bmm,
-    aten.mean,
-    aten.sum,
-    aten.amax,
-    aten.amin,
-    aten.aminmax,
-    aten.var,
-    aten.var_mean,
-    aten.std,
-    aten.std_mean,
-    aten.norm,
-    aten.linalg_vector_norm,
-    aten.max.dim,
-    aten.min.dim,
-    aten.median.dim,
     aten.cumsum,
     aten.cumprod,
     aten.cummax,
@@ -75,6 +62,7 @@ aten = torch.ops.aten
     aten.topk,
     aten.grid_sampler_2d,
     aten.grid_sampler_3d,
+    *KEEPING_ZEROS,
     *DIMS_OF,
 )
 def kept(flow, call) -> bool:

@@ -85,14 +85,11 @@ def tied(flow, call) -> Axes | Tensor | None:
         for other in along if first is not None else ():
             flow.tie(first, other)
         vectors.append(first)
-    left = [d for d, v in enumerate(vectors) if not flow.are_fixed(v)]
     if _is_kernel(flow, call):
         return Axes(tuple(vectors))
-    if len(left) > 1:
-        few = [v if dim in left else None for dim, v in enumerate(vectors)]
-        return Axes(tuple(few))
-    # A learned map on activations: what comes out is one as well.
-    return spread(vectors[left[0]], out.shape, left[0]) if left else None
+    # A learned map on activations: what comes out may be one as well.
+    left = [None if flow.are_fixed(vector) else vector for vector in vectors]
+    return _labels(left, out.shape)
 
 
 def _is_kernel(flow, call) -> bool:
@@ -106,18 +103,20 @@ def _is_kernel(flow, call) -> bool:
     )
 
 
-def _along(flow, tensor, dim: int) -> torch.Tensor:
-    """Labels along a dimension, counted from the last, of a weight."""
-    vector = None
-    if flow.is_weight(tensor):
-        vector = flow.axes(tensor)[dim]
-    elif flow.has_channels(tensor):
-        labels = flow.labels(tensor)
-        if labels.ndim + dim in varying(labels):
-            return flow.vector(tensor, labels.ndim + dim)
-    if vector is None:
-        return torch.zeros(tensor.shape[dim], dtype=torch.long)
-    return vector
+def _labels(vectors: list[Tensor | None], shape) -> Axes | Tensor | None:
+    """Of a tensor whose dimensions have these: a weight has several."""
+    found = [dim for dim, vector in enumerate(vectors) if vector is not None]
+    if len(found) > 1:
+        return Axes(tuple(vectors))
+    return spread(vectors[found[0]], shape, found[0]) if found else None
+
+
+def _along(flow, tensor: Tensor, dim: int) -> Tensor:
+    """Labels along a dimension, counted from the last; 0 if none vary."""
+    dim += tensor.ndim
+    if flow.is_weight(tensor) or dim in flow.channel_dims(tensor):
+        return flow.along(tensor, dim)
+    return torch.zeros(tensor.shape[dim], dtype=torch.long)
 
 
 def adds_up(flow, call) -> bool:
@@ -144,11 +143,10 @@ def reduced(flow, call, dims: list[int]):
     """What is left of a weight has the channels of its other dimensions."""
     axes = flow.axes(call.inputs[0])
     over = [axes[d] for d in dims if axes[d] is not None and axes[d].any()]
-    for vector in over:
-        if adds_up(flow, call):
-            flow.add_up(call.out, torch.cat(over))
-        elif not _is_standard(flow, call, dims):
-            flow.pin(vector, f'{call.place} reduces over channels')
+    if over and adds_up(flow, call):
+        flow.add_up(call.out, torch.cat(over))
+    elif over and not _is_standard(flow, call, dims):
+        flow.pin(torch.cat(over), f'{call.place} reduces over channels')
     out = call.outs[0]
     is_kept = out.ndim == len(axes)
     left = [
@@ -156,10 +154,4 @@ def reduced(flow, call, dims: list[int]):
         for dim, vector in enumerate(axes)
         if is_kept or dim not in dims
     ]
-    found = [dim for dim, vector in enumerate(left) if vector is not None]
-    if len(found) > 1:
-        return (Axes(tuple(left)),) * len(call.outs)
-    if not found:
-        return None
-    labels = spread(left[found[0]], out.shape, found[0])
-    return (labels,) * len(call.outs)
+    return (_labels(left, out.shape),) * len(call.outs)
