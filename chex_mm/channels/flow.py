@@ -199,12 +199,12 @@ class Flow(Labelling, Watch):
         found = numbers(call, [t for t in call.inputs if t in self._sums])
         if not found:
             return
-        labels = summed + [
-            without_repeats(self.labels(t))
-            for t in call.inputs
-            if self.has_channels(t)
-            and not (self.is_weight(t) or self.is_deferred(t))
-        ]
+        labels = list(summed)
+        for tensor in call.inputs:
+            if self.is_weight(tensor):
+                labels += [v for v in self.axes(tensor) if v is not None]
+            elif self.has_channels(tensor) and not self.is_deferred(tensor):
+                labels.append(without_repeats(self.labels(tensor)))
         if labels:
             self.facts.numbers.append(Numbers(call.place, found, labels))
 

@@ -199,3 +199,22 @@ class ThreeZeros(BiasOfZeros):
     def forward(self, x):
         bias = torch.zeros(3, dtype=x.dtype)
         return self.c(F.conv2d(self.a(x), self.b.weight, bias))
+
+
+@toy(
+    {},
+    pinned={
+        group: 'mul.Tensor in the model computes with another number'
+        for group in 'ab'
+    },
+)
+class CountedKernel(nn.Module):
+    """A kernel is divided by how many channels it reads."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = conv(3, 4), conv(4, 3), conv(3, 2)
+
+    def forward(self, x):
+        weight = self.b.weight * (1 / self.b.weight.shape[1])
+        return self.c(F.conv2d(self.a(x), weight, self.b.bias))
