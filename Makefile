@@ -5,10 +5,13 @@
 PYTHON ?= python3
 # A folder with a wheel of mmcv; without one mmcv is compiled from source.
 WHEELS ?= $(wildcard ../shared/wheels)
+# Processes that tests run in; each takes one core and up to 5 GB.
+JOBS ?= 2
 
 BIN := .venv/bin
 READY := .venv/installed
 READY_3D := .venv/installed-mmdet3d
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 export MPLBACKEND ?= Agg
 export PYTHONUNBUFFERED := 1
@@ -25,7 +28,7 @@ help:
 	@echo 'make lint    check style and format; make format repairs the latter'
 	@echo 'make docs    the documentation, into build/site'
 	@echo
-	@echo 'Variables: PYTHON=$(PYTHON)  WHEELS=$(WHEELS)'
+	@echo 'Variables: PYTHON=$(PYTHON)  WHEELS=$(WHEELS)  JOBS=$(JOBS)'
 
 venv: $(READY)
 
@@ -42,10 +45,10 @@ demo-3d: $(READY_3D)
 	$(BIN)/python tools/demo.py --task 3d
 
 test: $(READY_3D)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 quick: $(READY_3D)
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -6,6 +6,7 @@ tensors only and every execution explores alike.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -76,8 +77,9 @@ class Masked:
     is_narrow = False
 
     def __init__(self, model, graph, groups):
-        self._vectors: dict[str, Tensor] = {}  # 1 in use, 0 out of use
-        self._others: dict[str, Tensor] = {}  # True out of use
+        self._unused: dict[str, Tensor] = {}  # True out of use
+        self._vectors: dict[str, Tensor] = {}  # 0 out of use, else 1
+        self._followed: set[str] = set()  # whose gradients are kept zero
 
     def widen(self, active, name, held):
         return held
@@ -93,15 +95,15 @@ class Masked:
 
     def settle(self, active, tensors):
         """Makes the masks once that are applied often."""
-        self._vectors, self._others = {}, {}
+        self._unused, self._vectors = {}, {}
         for name in active:
             mask = active.of(name).to(tensors[name].device)
             if mask.all():
                 continue
+            self._unused[name] = ~mask
             if mask.dim() == 1:
                 self._vectors[name] = mask.to(tensors[name].dtype)
-            else:
-                self._others[name] = ~mask
+        self._follow_gradients(tensors)
 
     def fit(self, model, counts):
         """Every size stays."""
@@ -116,8 +118,34 @@ class Masked:
             ]
             torch._foreach_mul_(vectors, masks)
             torch._foreach_add_(vectors, 0)  # -0.0 becomes 0.0
-        for name, mask in self._others.items():
-            tensors[name].masked_fill_(mask.to(tensors[name].device), 0)
+        for name in self._unused.keys() - self._vectors.keys():
+            self._zero(name, tensors[name])
+
+    def _follow_gradients(self, tensors):
+        """Zeroes gradients too, before a norm of them is clipped.
+
+        Zero channels may have gradients: a sum over channels and a kernel
+        that is standardised over its columns pass them on.
+        """
+        this = weakref.ref(self)
+
+        def follow(name):
+            def hold(tensor):
+                if (execution := this()) is not None:
+                    execution._zero(name, tensor.grad)
+
+            return hold
+
+        for name, tensor in tensors.items():
+            is_trained = tensor.is_leaf and tensor.requires_grad
+            if is_trained and name not in self._followed:
+                self._followed.add(name)
+                tensor.register_post_accumulate_grad_hook(follow(name))
+
+    @torch.no_grad()
+    def _zero(self, name, values):
+        if name in self._unused:
+            values.masked_fill_(self._unused[name].to(values.device), 0)
 
 
 @register(EXECUTIONS, 'compact')
