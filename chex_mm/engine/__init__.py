@@ -29,6 +29,9 @@ from . import sparse_rules  # noqa: E402, F401  (of mmcv and of spconv)
 
 if find_spec('mmdet'):
     from . import detectors  # noqa: F401
+    from .mask_pasting import allow_boxes_outside
+
+    allow_boxes_outside()
 if find_spec('mmdet3d'):
     from . import detectors3d, voxel_rules  # noqa: F401
     from .kitti_overlap import stand_in

@@ -44,6 +44,7 @@ OUT_OF_REACH = {
     r'(\w+?)_impl: implementation for device cpu': (
         'mmcv has no CPU kernel of {}'
     ),
+    r"Failed to import custom modules from \{'imports': \['(\w+)": NEEDS,
     r'(?:No module named|Failed to import|cannot import name) (\S+)': NEEDS,
     r'(\S+) (?:is|are) not installed': NEEDS,
     r'mim install ([\w.-]+)': NEEDS,
@@ -55,9 +56,6 @@ OUT_OF_REACH = {
     ),
     r'(batch_norm eps must be positive)': (
         'torch refuses its batch norms, of which eps is 0'
-    ),
-    r'(upper bound and \w+ bound inconsistent with step sign)': (
-        'mmdet pastes no mask outside of the image on a CPU: {}'
     ),
     r'(Class values must be non-negative)': (
         'mmdet has no focal loss of the label -1 on a CPU: {}'

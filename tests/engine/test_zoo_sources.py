@@ -88,9 +88,9 @@ def test_as_many_regions_as_queries_stay():
             'it needs Detectron2, which is not installed',
         ),
         (
-            'upper bound and lower bound inconsistent with step sign',
-            'mmdet pastes no mask outside of the image on a CPU: upper bound '
-            'and lower bound inconsistent with step sign',
+            "Failed to import custom modules from {'imports': "
+            "['mmpretrain.models'], 'allow_failed_imports': False}, the",
+            'it needs mmpretrain, which is not installed',
         ),
         (
             'Class values must be non-negative.',
