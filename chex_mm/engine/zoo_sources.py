@@ -48,7 +48,7 @@ OUT_OF_REACH = {
     r'(?:No module named|Failed to import|cannot import name) (\S+)': NEEDS,
     r'(\S+) (?:is|are) not installed': NEEDS,
     r'mim install ([\w.-]+)': NEEDS,
-    r'(?i)please (?:run|install) .*?pip install ([\w.-]+)': NEEDS,
+    r'(?i)(?:run|install) .*?pip install ([\w.-]+)': NEEDS,
     r'Please install (Detectron2)': NEEDS,
     r'Please follow \S+ to install ([\w ]+)': NEEDS,
     r'(not compiled with CUDA|No CUDA GPUs|Found no NVIDIA|initialize CUDA)': (

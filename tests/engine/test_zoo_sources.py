@@ -84,6 +84,11 @@ def test_as_many_regions_as_queries_stay():
             'it needs mmpretrain, which is not installed',
         ),
         (
+            'Hugging Face hub model specified but package not installed. Run '
+            '`pip install huggingface_hub`.',
+            'it needs huggingface_hub, which is not installed',
+        ),
+        (
             'Please install Detectron2 first',
             'it needs Detectron2, which is not installed',
         ),
