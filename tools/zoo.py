@@ -50,9 +50,9 @@ def parse_arguments() -> Namespace:
         '--size',
         type=int,
         nargs='+',
-        default=[96, 128, 224, 320],
+        default=[96, 128, 224, 256, 320, 384],
         help='height and width of images: the first of these at which an '
-        'architecture runs (default: 96 128 224 320)',
+        'architecture runs (default: 96 128 224 256 320 384)',
     )
     parser.add_argument(
         '--limit', type=float, default=600, help='seconds per architecture'

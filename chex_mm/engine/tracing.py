@@ -67,13 +67,18 @@ def generated_batch(
     """A batch of noise with annotations that a detector can read.
 
     Args:
-        model: Of mmdet, or of mmdet3d.
+        model: Of mmdet, of mmdet3d, or a classifier of mmpretrain.
         shape: (channels, height, width) of an image.
-        config: What the model was built from; a model of mmdet3d reads what
-            its training pipeline loads.
+        config: What the model was built from; it tells the package, and what
+            the training pipeline of a model of mmdet3d loads.
     """
     classes = count_classes(model)
-    if config is not None and config.get('default_scope') == 'mmdet3d':
+    scope = None if config is None else config.get('default_scope')
+    if scope == 'mmpretrain':
+        from .labelled_images import labelled_images
+
+        return labelled_images(shape, classes, SAMPLES)
+    if scope == 'mmdet3d':
         from .clouds import generated_scenes, scene_layout
 
         layout = scene_layout(config)
@@ -90,6 +95,7 @@ def count_classes(model: nn.Module) -> int:
             module.num_classes
             for module in model.modules()
             if isinstance(getattr(module, 'num_classes', None), int)
+            and module.num_classes > 0  # some backbones say -1
         ),
         default=1,
     )

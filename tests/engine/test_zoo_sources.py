@@ -89,6 +89,10 @@ def test_as_many_regions_as_queries_stay():
             'it needs huggingface_hub, which is not installed',
         ),
         (
+            'Invalid mode "predict".',
+            'it learns without labels (Invalid mode "predict")',
+        ),
+        (
             'Please install Detectron2 first',
             'it needs Detectron2, which is not installed',
         ),
@@ -268,3 +272,12 @@ def test_a_model_that_only_runs_once_its_weights_are_set():
             candidate = from_config(Config(dict(model=dict())), 8)
     assert candidate.model.is_set
     assert torch.isfinite(candidate.loss(candidate.model))
+
+
+def test_a_classifier_of_mmpretrain():
+    pytest.importorskip('mmpretrain.models', reason='needs mmpretrain')
+    name = 'mobilenet_v2/mobilenet-v2_8xb32_in1k.py'
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        verdict = zoo.judge(name, lambda: make('mmpretrain', name, [64]))
+    assert (verdict.status, verdict.reason) == ('exact', '')
+    assert verdict.prunable > 0.99
