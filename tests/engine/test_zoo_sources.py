@@ -90,7 +90,7 @@ def test_as_many_regions_as_queries_stay():
         ),
         (
             'Invalid mode "predict".',
-            'it learns without labels (Invalid mode "predict")',
+            'it learns without labels, and has no mode predict',
         ),
         (
             'Please install Detectron2 first',
