@@ -75,7 +75,9 @@ OUT_OF_REACH = {
     r'(\w+\.__init__\(\) (?:missing \d+ required|got an unexpected) .*)': (
         "the package's own config cannot be built: {}"
     ),
-    r'Invalid mode "(predict)"': 'it learns without labels, and has no mode {}',
+    r'Invalid mode "(predict)"': (
+        'it learns without labels, and has no mode {}'
+    ),
     r'(learns from branches of a batch)': (
         'CHEX refuses a student that is averaged into its teacher: it {}'
     ),
