@@ -29,6 +29,7 @@ LOG = VENV / 'install.log'
 STAMP = VENV / 'installed'
 NEEDS_3D = 'requirements-mmdet3d.txt'
 STAMP_3D = VENV / 'installed-mmdet3d'
+HERE = '--no-deps', '--no-build-isolation'
 SILENCE = 15  # seconds without a line after which one is printed
 
 
@@ -194,6 +195,24 @@ def check_machine(compiles: bool) -> None:
         )
 
 
+def make_environment(reporter: Reporter) -> None:
+    execute([sys.executable, '-m', 'venv', VENV], reporter)
+
+
+def install_torch(reporter: Reporter) -> None:
+    tools = [*pinned('torch', 'numpy', 'setuptools'), 'wheel', 'ninja']
+    execute(pip('install', *tools, 'psutil'), reporter)
+
+
+def compile_mmcv(reporter: Reporter) -> None:
+    build = pip('wheel', '-v', *HERE, *pinned('mmcv'), '-w', BUILT)
+    execute(build, reporter, build_environment())
+
+
+def install_this(reporter: Reporter) -> None:
+    execute(pip('install', *HERE, '-e', '.'), reporter)
+
+
 def install_rest(reporter: Reporter, links: list) -> None:
     execute(pip('install', '-r', 'requirements-dev.txt', *links), reporter)
     works = subprocess.run(
@@ -213,56 +232,31 @@ def install_rest(reporter: Reporter, links: list) -> None:
 
 def stages(wheels: list[Path], has_3d: bool) -> list[Stage]:
     """What is left to do, in order."""
-    modules = ['mmcv.ops', 'mmdet', 'chex_mm']
     links = [f'--find-links={folder}' for folder in wheels]
-    tools = [*pinned('torch', 'numpy', 'setuptools'), 'wheel', 'ninja']
-    here = ['--no-deps', '--no-build-isolation']
-    result = [
-        Stage(
-            'Python environment .venv',
-            10,
-            lambda r: execute([sys.executable, '-m', 'venv', VENV], r),
-        ),
-        Stage(
-            'torch and build tools',
-            100,
-            lambda r: execute(pip('install', *tools, 'psutil'), r),
-        ),
-        Stage(
-            'mmcv, compiled from source',
-            600,
-            lambda r: execute(
-                pip('wheel', '-v', *here, *pinned('mmcv'), '-w', BUILT),
-                r,
-                build_environment(),
-            ),
-        ),
-        Stage('mmdet and the rest', 60, lambda r: install_rest(r, links)),
-        Stage(
-            'mmdet3d and what it needs',
-            120,
-            lambda r: execute(pip('install', '-r', NEEDS_3D, *links), r),
-        ),
-        Stage(
-            'chex_mm itself',
-            10,
-            lambda r: execute(pip('install', *here, '-e', '.'), r),
-        ),
-        Stage(
-            'trying it',
-            15,
-            lambda r: execute(
-                [PYTHON, '-c', f'import {", ".join(modules)}'], r
-            ),
-        ),
+    modules = ['mmcv.ops', 'mmdet', 'chex_mm']
+    todo = [
+        Stage('Python environment .venv', 10, make_environment),
+        Stage('torch and build tools', 100, install_torch),
     ]
+    if not has_mmcv(wheels):
+        todo.append(Stage('mmcv, compiled from source', 600, compile_mmcv))
+    todo.append(
+        Stage('mmdet and the rest', 60, lambda r: install_rest(r, links))
+    )
     if has_3d:
+        needs = pip('install', '-r', NEEDS_3D, *links)
+        todo.append(
+            Stage(
+                'mmdet3d and what it needs', 120, lambda r: execute(needs, r)
+            )
+        )
         modules += ['mmdet3d', 'spconv']
-    else:
-        del result[4]
-    if has_mmcv(wheels):
-        del result[2]
-    return result
+    trial = [PYTHON, '-c', f'import {", ".join(modules)}']
+    return [
+        *todo,
+        Stage('chex_mm itself', 10, install_this),
+        Stage('trying it', 15, lambda r: execute(trial, r)),
+    ]
 
 
 def main() -> None:

@@ -45,11 +45,12 @@ def select_groups(
     Raises:
         ValueError: A pattern matches nothing, or only what is pinned.
     """
+    exclude = exclude or ()
     for pattern in scope or ():
         _check_explorable(graph, pattern)
-    for pattern in exclude or ():
+    for pattern in exclude:
         _check_known(graph, pattern)
-    inside, outside = module_filter(scope), module_filter(exclude or ())
+    inside, outside = module_filter(scope), module_filter(exclude)
     names = tuple(
         name
         for name, group in graph.free.items()
@@ -57,14 +58,12 @@ def select_groups(
         and not _matches(group, outside)
     )
     if not names:
-        raise ValueError(
-            'Nothing is left to explore: '
-            + (
-                f'exclude={list(exclude)} takes away every free group.'
-                if exclude
-                else 'every channel group is pinned.'
-            )
+        reason = (
+            f'exclude={list(exclude)} takes away every free group.'
+            if exclude
+            else 'every channel group is pinned.'
         )
+        raise ValueError(f'Nothing is left to explore: {reason}')
     return names
 
 

@@ -53,6 +53,11 @@ class Decision:
     floats: list[Tensor]
     outputs: list[Any]
 
+    @property
+    def is_one(self) -> bool:
+        """Whether anything was decided."""
+        return any(output is not None for output in self.outputs)
+
     def is_like(self, other: Decision) -> bool:
         """Whether both decide on the same things, not on cut channels."""
         return self.shapes == other.shapes and (
@@ -98,10 +103,10 @@ class _Decisions(Watch):
         floats = [t for t in given if t.is_floating_point()]
         shapes = [t.shape for t in given]
         result = forward(*args, **kwargs)
-        outputs = [_discrete(function, leaf) for leaf in _leaves(result)]
-        if not floats or all(leaf is None for leaf in outputs):
-            return result
+        outputs = _chosen(function, result)
         decision = Decision(function, shapes, floats, outputs)
+        if not (floats and decision.is_one):
+            return result
         with _disable_current_modes():  # as in __torch_dispatch__
             return self.decided(decision, args, kwargs, result)
 
@@ -115,10 +120,9 @@ class _Decisions(Watch):
         result = op(*args, **kwargs)
         if not (floats or DATA_DEPENDENT in op.tags or RANDOM in op.tags):
             return result
-        outputs = [_discrete(op, leaf) for leaf in _leaves(result)]
-        if all(leaf is None for leaf in outputs):
+        decision = Decision(op, shapes, floats, _chosen(op, result))
+        if not decision.is_one:
             return result
-        decision = Decision(op, shapes, floats, outputs)
         return self.decided(decision, args, kwargs, result)
 
 
@@ -223,6 +227,10 @@ def _leaves(nest: Any) -> list[Any]:
 
 def _tensors(nest: Any) -> list[Tensor]:
     return [leaf for leaf in _leaves(nest) if torch.is_tensor(leaf)]
+
+
+def _chosen(op: Any, result: Any) -> list[Any]:
+    return [_discrete(op, leaf) for leaf in _leaves(result)]
 
 
 def _discrete(op: Any, leaf: Any) -> Any:

@@ -58,13 +58,13 @@ def join(flow, call):
     if call.key is aten.stack:
         labels = [each.unsqueeze(call['dim']) for each in labels]
     dim = call['dim'] % labels[0].ndim
-    dims = {d for each in labels for d in varying(each)}
-    if dims and dim not in dims:
-        first, *others = (each.narrow(dim, 0, 1) for each in labels)
-        for other in others:
-            flow.tie(first, other)
-        return first.expand(call.out.shape)
-    return torch.cat(labels, dim)
+    dims = set().union(*map(varying, labels))
+    if not dims or dim in dims:
+        return torch.cat(labels, dim)
+    first, *others = (each.narrow(dim, 0, 1) for each in labels)
+    for other in others:
+        flow.tie(first, other)
+    return first.expand(call.out.shape)
 
 
 @rule(
