@@ -169,9 +169,15 @@ def use_scope(config: Config) -> None:
     """
     scope = config.get('default_scope') or 'mmengine'
     if not str(scope).isidentifier() or find_spec(scope) is None:
+        close = get_close_matches(str(scope), PACKAGES, 1)
+        cure = (
+            f"Write default_scope = '{close[0]}'."
+            if close
+            else how_to_install(scope)
+        )
         raise CommandError(
             f'the config has default_scope={scope!r}, and there is no '
-            f'package of that name. {how_to_install(scope)}'
+            f'package of that name. {cure}'
         )
     init_default_scope(scope)
 

@@ -133,6 +133,10 @@ def test_wrong_config_name(name, text, refused):
             "Install it: pip install 'mmnone'",
         ),
         (
+            "model = dict()\ndefault_scope = 'mmdett'",
+            "there is no package of that name. Write default_scope = 'mmdet'.",
+        ),
+        (
             "_base_ = ['mmrotate::a/b.py']",
             'please install mmrotate manually. Install it: pip install',
         ),
