@@ -7,7 +7,8 @@ the first stopped.
 import json
 import sys
 from argparse import ArgumentParser, Namespace
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import date
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -139,6 +140,7 @@ def judge_all(names: list[str], path: Path, arguments: Namespace) -> None:
             disable=not is_seen,
         )
         for number, verdict in enumerate(shown, 1):
+            verdict = replace(verdict, date=date.today().isoformat())
             file.write(json.dumps(asdict(verdict)) + '\n')
             file.flush()
             console.print(

@@ -80,6 +80,7 @@ class Verdict:
         trace_seconds: CPU time of the trace, replay included.
         seconds: CPU time of everything.
         peak_memory: Of the process, in GB.
+        date: Day on which it was found out.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Verdict:
     trace_seconds: float = 0.0
     seconds: float = 0.0
     peak_memory: float = 0.0
+    date: str = ''
 
 
 def judge(name: str, make: Callable[[], Candidate]) -> Verdict:

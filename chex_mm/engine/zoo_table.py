@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 
 from .small_scene import SHARE, THINNER
@@ -12,8 +11,8 @@ from .zoo_sources import MOST
 NOT_RUNNABLE = 'not runnable'
 HEAD = (
     '| architecture | status | groups | prunable | FLOPs left | difference '
-    '| pixels | trace, s | all, s | GB |\n'
-    '|---|---|---|---|---|---|---|---|---|---|'
+    '| pixels | trace, s | all, s | GB | date |\n'
+    '|---|---|---|---|---|---|---|---|---|---|---|'
 )
 
 MEANING = (
@@ -49,8 +48,8 @@ def table_text(
         f'# Model zoo of {versions[-1]}',
         '',
         f'{len(verdicts)} of {total} architectures have been put to the '
-        f'test: {summary}. Written by `tools/zoo.py` on '
-        f'{time.strftime("%Y-%m-%d")} with {", ".join(versions)}, on a CPU. '
+        f'test: {summary}. Written by `tools/zoo.py`, with '
+        f'{", ".join(versions)}, on a CPU. '
         f'`python tools/zoo.py {versions[-1].partition(" ")[0]}` goes on '
         'with the rest.',
         '',
@@ -109,6 +108,7 @@ def _row(verdict: Verdict) -> str:
         f'{verdict.trace_seconds:.1f}',
         f'{verdict.seconds:.0f}',
         f'{verdict.peak_memory:.1f}',
+        verdict.date,
     ]
     return '| ' + ' | '.join(cells) + ' |'
 

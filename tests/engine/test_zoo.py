@@ -172,7 +172,13 @@ def test_numbers_in_names_are_numbers(tmp_path):
 
 def test_the_table_names_what_is_not_exact():
     verdicts = [
-        Verdict('a.py', 'exact', groups=3, differences={'random': 2e-6}),
+        Verdict(
+            'a.py',
+            'exact',
+            groups=3,
+            differences={'random': 2e-6},
+            date='2026-01-02',
+        ),
         Verdict(
             'b.py',
             'fails',
@@ -189,6 +195,7 @@ def test_the_table_names_what_is_not_exact():
     assert '- `c.py`: not runnable: it needs a GPU' in rest
     assert '`c.py`: ' not in failed
     assert '| `a.py` | exact | 3 | 0.0% | 100.0% | 2e-06 |' in text
+    assert '| 0 | 0.0 | 0 | 0.0 | 2026-01-02 |' in text
     assert '- `b.py`: fails: needs a package' in failed
     assert '- `aten.foo.default`: 1 times' in text
     assert '- `b.py`: it leaves the model (25.0%)' in text
