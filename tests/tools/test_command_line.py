@@ -74,8 +74,9 @@ class Toy(RunnerTestCase):
 
 
 @pytest.fixture
-def toy(tmp_path):
-    """A config file that trains in no time."""
+def toy(tmp_path, monkeypatch):
+    """A config file that trains in no time, in the current directory."""
+    monkeypatch.chdir(tmp_path)
     case = Toy()
     case.setUp()
     config = case.epoch_based_cfg
@@ -284,7 +285,6 @@ def test_train_resume_and_test(toy, tmp_path, monkeypatch):
 
 
 def test_work_dir_is_named_after_the_config(toy, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
     command(monkeypatch, 'train.py', toy)
     saved = tmp_path / 'work_dirs' / 'toy'
     assert (saved / 'epoch_2.pth').is_file()
