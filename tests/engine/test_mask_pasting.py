@@ -21,7 +21,8 @@ BOXES = {
 
 def pasted(boxes, everywhere=False):
     """The masks of a head that predicts ones, (boxes, height, width)."""
-    head = FCNMaskHead(num_convs=0, num_classes=1)
+    loss = dict(type='mmdet.CrossEntropyLoss', use_mask=True)
+    head = FCNMaskHead(num_convs=0, num_classes=1, loss_mask=loss)
     found = torch.full((len(boxes), 1, 28, 28), 9.0)
     if everywhere:  # what mmdet does on CUDA
         mask, _ = fcn_mask_head._do_paste_mask(
