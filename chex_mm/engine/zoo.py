@@ -153,14 +153,14 @@ def _examine(candidate: Candidate, found: dict) -> tuple[str, str]:
         apart[how] = _difference(masked, narrow, paths)
     reloaded = _reload(candidate, narrow)
     apart['reloaded'] = _difference(narrow, reloaded, paths)
-    notes, worst = [], max(apart.values())
+    note, worst = '', max(apart.values())
     if not worst <= MOST_APART:
         moved = _difference(masked, round_weights(masked), paths)
         if not worst <= MOST_ROUNDING * moved:
             return 'different', f'the outputs differ: {apart}'
-        notes += [f'outputs {worst:.1e} apart, rounding does {moved:.1e}']
+        note = f'outputs {worst:.1e} apart, rounding does {moved:.1e}'
     status, reason = _judge_training(candidate, narrow)
-    return status, '; '.join([*notes, reason] if reason else notes)
+    return status, '; '.join(filter(None, (note, reason)))
 
 
 def describe_graph(graph: ChannelGraph) -> dict:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -127,25 +128,24 @@ class Masked:
         Zero channels may have gradients: a sum over channels and a kernel
         that is standardised over its columns pass them on.
         """
-        this = weakref.ref(self)
-
-        def follow(name):
-            def hold(tensor):
-                if (execution := this()) is not None:
-                    execution._zero(name, tensor.grad)
-
-            return hold
-
         for name, tensor in tensors.items():
             is_trained = tensor.is_leaf and tensor.requires_grad
             if is_trained and name not in self._followed:
                 self._followed.add(name)
-                tensor.register_post_accumulate_grad_hook(follow(name))
+                tensor.register_post_accumulate_grad_hook(
+                    partial(_zero_gradient, weakref.ref(self), name)
+                )
 
     @torch.no_grad()
     def _zero(self, name, values):
         if name in self._unused:
             values.masked_fill_(self._unused[name].to(values.device), 0)
+
+
+def _zero_gradient(execution: weakref.ref, name: str, tensor: Tensor) -> None:
+    """Of a model that is still explored."""
+    if (masked := execution()) is not None:
+        masked._zero(name, tensor.grad)
 
 
 @register(EXECUTIONS, 'compact')
