@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from .small_scene import SHARE, THINNER
-from .zoo import MOST_APART, MOST_ROUNDING, Verdict
+from .zoo import MOST_APART, Verdict
 from .zoo_sources import MOST
 
 NOT_RUNNABLE = 'not runnable'
@@ -18,11 +18,11 @@ HEAD = (
 MEANING = (
     'Exact: masked and narrow outputs, at random masks and at masks of '
     'the largest weights, and those of the model that was saved and '
-    f'loaded, differ by at most {MOST_APART:.0e} of the largest output '
-    '(or, where it is said below, by at most '
-    f'{MOST_ROUNDING} times what moving all weights by their last digit '
-    'does), and a training step of the narrow model reaches every parameter '
-    'that it reaches in the dense one. Prunable: share of the '
+    f'loaded, differ by at most {MOST_APART:.0e} of the largest output, '
+    'and a training step of the narrow model reaches every parameter that '
+    'it reaches in the dense one. A detector of two stages is compared on '
+    'shared regions, and its heads on what they compute, before boxes are '
+    'decoded. Prunable: share of the '
     'multiply-adds in layers of which rows or columns may be cut. Seconds '
     'are those of one CPU core, images are as small as the model takes, '
     'settings that ask for many regions or samples ask for '
