@@ -19,6 +19,7 @@ from chex_mm.engine.hooks.replicas import check_replicas
 from chex_mm.engine.whole_files import latest_checkpoint
 from chex_mm.errors import ChexError
 
+from .sync_norm_kernels import synchronise_norms_on_cpu
 from .toy_runs import (
     become_rank,
     build,
@@ -81,12 +82,12 @@ def train(work_dir, execution, wrapper=None, **changes):
     return next(h for h in runner.hooks if isinstance(h, Record)).states
 
 
-def samples(size):
-    """Batches of which every sample counts by itself."""
+def batches(size, norm='sample'):
+    """Batches that may be shared out: every sample counts by itself."""
     data = loader('InfiniteSampler')
     data['dataset']['noise'] = 0.0
     return dict(
-        model=dict(type='ToyNet', dropout=0.0, norm='sample'),
+        model=dict(type='ToyNet', dropout=0.0, norm=norm),
         train_dataloader=dict(data, batch_size=size),
         val_dataloader=None,
         val_cfg=None,
@@ -99,6 +100,11 @@ WRAPPERS = {
     'unused': dict(find_unused_parameters=True),
     'static': dict(static_graph=True),
     'views': dict(gradient_as_bucket_view=True),
+}
+# Execution, options of the wrapper, kind of norm.
+SHARED_OUT = {
+    **{name: ('compact', o, 'sample') for name, o in WRAPPERS.items()},
+    **{f'sync {e}': (e, dict(), 'synchronised') for e in EXECUTIONS},
 }
 
 
@@ -118,11 +124,13 @@ def run_rank(rank, work_dir, port):
             resume=True,
             **several,
         )
-    for name, options in WRAPPERS.items():
+    kernels = synchronise_norms_on_cpu()
+    for name, (execution, options, norm) in SHARED_OUT.items():
         several['wrapper'] = {**common, **options}
         states[name] = train(
-            work_dir / name, 'compact', **samples(4), **several
+            work_dir / name, execution, **batches(4, norm), **several
         )
+    del kernels
     torch.save(states, work_dir / f'rank_{rank}.pt')
     distributed.destroy_process_group()
 
@@ -163,9 +171,10 @@ def gap(one, other):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', WRAPPERS)
+@pytest.mark.parametrize('name', SHARED_OUT)
 def test_two_ranks_are_one_with_the_batches_of_both(ranks, name, tmp_path):
-    alone = train(tmp_path, 'compact', **samples(8))
+    execution, _, norm = SHARED_OUT[name]
+    alone = train(tmp_path, execution, **batches(8, norm))
     together = ranks[0][name]
     assert len(alone) == len(together) == 24
     for iteration, (a, b) in enumerate(zip(alone, together)):

@@ -25,6 +25,7 @@ WIDTH = 16
 
 NORMS = {
     'batch': nn.BatchNorm2d,
+    'synchronised': nn.SyncBatchNorm,
     # of every sample by itself, so that a batch may be split
     'sample': lambda width: nn.GroupNorm(width, width),
 }
