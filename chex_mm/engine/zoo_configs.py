@@ -21,6 +21,9 @@ NOT_ARCHITECTURE = {
     'data_preprocessor',
     'num_classes',
 }
+# How packages' own configs fail to be read: they need what is not installed,
+# inherit from a file or a key that is not there, or mix two kinds of config.
+UNREADABLE = (ImportError, OSError, KeyError, RuntimeError)
 
 
 def architectures(
@@ -77,8 +80,8 @@ def _natural(name: str) -> list:
 def _key_of(path: Path) -> str | None:
     try:
         config = Config.fromfile(path, import_custom_modules=False)
-    except Exception:
-        return None  # a part of others, or it needs what is not installed
+    except UNREADABLE:
+        return None
     return architecture_key(config.model) if 'model' in config else None
 
 

@@ -161,6 +161,16 @@ def test_one_config_stands_for_an_architecture(tmp_path):
     ]
 
 
+def test_only_what_configs_may_lack_leaves_them_out(tmp_path):
+    (tmp_path / 'a').mkdir()
+    config = tmp_path / 'a' / 'first.py'
+    config.write_text('import absent_package')
+    assert list(architectures(tmp_path)) == []
+    config.write_text('model = 1 / 0')
+    with pytest.raises(ZeroDivisionError):
+        list(architectures(tmp_path))
+
+
 def test_numbers_in_names_are_numbers(tmp_path):
     for depth in (101, 18, 50):
         path = tmp_path / 'a' / f'r{depth}.py'
