@@ -32,7 +32,7 @@ class SharedRegions:
         self.regions: list[Tensor] = []
 
     def __call__(self, model: nn.Module) -> tuple[Any, list]:
-        """What `run` returns, and what heads made the regions of."""
+        """What `run` returns, and what the heads of two stages computed."""
         known = iter(self.regions) if self.regions else None
         computed: list = []
 

@@ -154,7 +154,12 @@ def small_config(name):
 
 def build_small(name):
     """The detector with random weights."""
+    return build_drawn(small_config(name))
+
+
+def build_drawn(config):
+    """The model of a config of mmdet, with random weights and vectors."""
     with DefaultScope.overwrite_default_scope('mmdet'):
-        model = build_model(small_config(name))
+        model = build_model(config)
     draw_vectors(model)
     return model

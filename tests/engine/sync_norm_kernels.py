@@ -5,6 +5,7 @@ here are the five operators that torch has for GPUs only (the formulas of
 Ioffe and Szegedy, 2015), and an answer where it asks for a GPU.
 """
 
+from contextlib import contextmanager
 from unittest.mock import patch
 
 import torch
@@ -12,19 +13,21 @@ from torch.library import Library
 from torch.nn import SyncBatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+REFUSAL = '_passing_sync_batchnorm_handle'  # of norms on a CPU
+
 
 def across(tensor, vector):
     """The vector with the dimensions of the tensor: (1, channels, 1, ...)."""
     return vector.view(1, -1, *[1] * (tensor.dim() - 2))
 
 
-def summed(tensor):
-    return tensor.sum([dim for dim in range(tensor.dim()) if dim != 1])
+def others(tensor):
+    """Its dimensions except for the channels."""
+    return [dim for dim in range(tensor.dim()) if dim != 1]
 
 
 def stats(x, eps):
-    others = [dim for dim in range(x.dim()) if dim != 1]
-    variance, mean = torch.var_mean(x, others, correction=0)
+    variance, mean = torch.var_mean(x, others(x), correction=0)
     return mean, (variance + eps).rsqrt()
 
 
@@ -47,8 +50,9 @@ def normalise(x, weight, bias, mean, deviation, eps):
 
 
 def backward_sums(grad, x, mean, deviation, weight, *needed):
-    products = summed(grad * (x - across(x, mean)))
-    return summed(grad), products, products * deviation, summed(grad)
+    sums = grad.sum(others(x))
+    products = (grad * (x - across(x, mean))).sum(others(x))
+    return sums, products, products * deviation, sums.clone()
 
 
 def backward(grad, x, mean, deviation, weight, sums, products, counts):
@@ -67,9 +71,10 @@ KERNELS = {
 }
 
 
-def synchronise_norms_on_cpu():
-    """From here on to the end of this process."""
-    library = Library('aten', 'IMPL')
+@contextmanager
+def sync_norms_on_cpu():
+    """Lets SyncBatchNorm and DDP work together without a GPU."""
+    library = Library('aten', 'IMPL')  # its kernels go with it
     for name, kernel in KERNELS.items():
         library.impl(name, kernel, 'CPU')
     forward = SyncBatchNorm.forward
@@ -79,7 +84,8 @@ def synchronise_norms_on_cpu():
         with patch('torch._C._get_privateuse1_backend_name', lambda: 'cpu'):
             return forward(self, x)
 
-    patch.object(SyncBatchNorm, 'forward', on_cpu).start()
-    refusal = '_passing_sync_batchnorm_handle'
-    patch.object(DistributedDataParallel, refusal).start()
-    return library  # its kernels go with it
+    with (
+        patch.object(SyncBatchNorm, 'forward', on_cpu),
+        patch.object(DistributedDataParallel, REFUSAL),
+    ):
+        yield

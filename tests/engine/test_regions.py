@@ -4,17 +4,15 @@ import copy
 
 import pytest
 import torch
-from mmengine.registry import DefaultScope
 
-from chex_mm.engine.analysis import draw_vectors
 from chex_mm.engine.command_line import load_config
-from chex_mm.engine.deploy import build_model, plain_run
+from chex_mm.engine.deploy import plain_run
 from chex_mm.engine.models.slim_model import plain_architecture
 from chex_mm.engine.regions import SharedRegions
 from chex_mm.engine.tracing import generated_batch, run_paths
 from chex_mm.surgery import compare
 
-from .small_detectors import FPN, NECK, RESNET, build_small
+from .small_detectors import FPN, NECK, RESNET, build_drawn, build_small
 
 # What mmdet calls on this torch.
 pytestmark = pytest.mark.filterwarnings('ignore:torch.meshgrid')
@@ -34,10 +32,7 @@ def build_cascade():
     model.test_cfg.rpn.max_per_img = 20
     model.test_cfg.rcnn.update(score_thr=0.0, max_per_img=20)
     config.model = plain_architecture(model)
-    with DefaultScope.overwrite_default_scope('mmdet'):
-        built = build_model(config)
-    draw_vectors(built)
-    return built
+    return build_drawn(config)
 
 
 @pytest.fixture(scope='module')

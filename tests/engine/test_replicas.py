@@ -19,7 +19,7 @@ from chex_mm.engine.hooks.replicas import check_replicas
 from chex_mm.engine.whole_files import latest_checkpoint
 from chex_mm.errors import ChexError
 
-from .sync_norm_kernels import synchronise_norms_on_cpu
+from .sync_norm_kernels import sync_norms_on_cpu
 from .toy_runs import (
     become_rank,
     build,
@@ -82,8 +82,8 @@ def train(work_dir, execution, wrapper=None, **changes):
     return next(h for h in runner.hooks if isinstance(h, Record)).states
 
 
-def batches(size, norm='sample'):
-    """Batches that may be shared out: every sample counts by itself."""
+def batches(size, norm):
+    """A run on batches that may be shared out among processes."""
     data = loader('InfiniteSampler')
     data['dataset']['noise'] = 0.0
     return dict(
@@ -124,13 +124,12 @@ def run_rank(rank, work_dir, port):
             resume=True,
             **several,
         )
-    kernels = synchronise_norms_on_cpu()
-    for name, (execution, options, norm) in SHARED_OUT.items():
-        several['wrapper'] = {**common, **options}
-        states[name] = train(
-            work_dir / name, execution, **batches(4, norm), **several
-        )
-    del kernels
+    with sync_norms_on_cpu():
+        for name, (execution, options, norm) in SHARED_OUT.items():
+            several['wrapper'] = {**common, **options}
+            states[name] = train(
+                work_dir / name, execution, **batches(4, norm), **several
+            )
     torch.save(states, work_dir / f'rank_{rank}.pt')
     distributed.destroy_process_group()
 
