@@ -90,7 +90,9 @@ def measure(name, arguments):
             paths.cost(model)
 
     def everything():
-        return chex_mm.trace_channels(model, paths.cost, also=paths.also)
+        return chex_mm.trace_channels(
+            model, paths.cost, paths.also, repeats_cost=paths.repeats_cost
+        )
 
     with count:
         forward()

@@ -93,30 +93,6 @@ def bind(func, args, kwargs) -> dict[str, Any]:
     return bound
 
 
-def numbers(call: Call, but: list[Tensor]) -> tuple[float, ...]:
-    """Numbers among the arguments that are not the schema's defaults.
-
-    A tensor of no dimension is one too, on a CPU, where reading it is free.
-
-    Args:
-        call: Any operator call.
-        but: Tensors that are no numbers.
-    """
-    defaults = dict(_schema(call.func))
-    found = []
-    for name, value in call.arguments.items():
-        if isinstance(value, Tensor):
-            is_number = (
-                value.ndim == 0
-                and value.device.type == 'cpu'
-                and not any(value is tensor for tensor in but)
-            )
-            value = value.item() if is_number else None
-        if isinstance(value, (int, float)) and value != defaults[name]:
-            found.append(float(value))
-    return tuple(found)
-
-
 @cache
 def is_composite(func) -> bool:
     """Whether torch writes the operator in terms of others."""

@@ -79,18 +79,6 @@ class Take:
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """Numbers that an operator computes with, and the channels they meet.
-
-    The code may have counted channels for them (`x / x.shape[1]`).
-    """
-
-    place: str
-    values: tuple[float, ...]
-    labels: list[Tensor]
-
-
-@dataclass(frozen=True)
 class LabelledWork:
     """Multiply-adds of an operator: `each * len(rows) * len(columns)`."""
 
@@ -112,7 +100,6 @@ class Facts:
     sizes: dict[tuple[str, str], Tensor] = field(default_factory=dict)
     unknown: dict[UnknownOp, None] = field(default_factory=dict)
     takes: list[Take] = field(default_factory=list)
-    numbers: list[Numbers] = field(default_factory=list)
     splits: dict[str, list[Tensor]] = field(default_factory=dict)  # by place
     rows: set[str] = field(default_factory=set)  # splits to keep by rows
     size: int = 1  # labels given out, label 0 included

@@ -13,7 +13,6 @@ from typing import Any
 
 from torch import Tensor, inference_mode
 from torch.utils._pytree import tree_flatten
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from chex_mm.channels.call import (
     COSTLY,
@@ -23,12 +22,10 @@ from chex_mm.channels.call import (
     bind,
     default_kind,
     is_composite,
-    numbers,
 )
-from chex_mm.channels.facts import Facts, LabelledWork, Numbers
+from chex_mm.channels.facts import Facts, LabelledWork
 from chex_mm.channels.graph import UnknownOp
 from chex_mm.channels.labelling import Labelling
-from chex_mm.channels.labels import without_repeats
 from chex_mm.channels.rules.table import ZEROS
 from chex_mm.channels.vanishing import Vanishing
 from chex_mm.channels.watch import Watch, tensors_among
@@ -69,7 +66,6 @@ class Flow(Labelling, Watch):
         self._rules = rules
         self._vanishing = Vanishing()
         self._entered: set[int] = set()  # were zero before they were written
-        self._sums = WeakTensorKeyDictionary()  # over which channels
         self._is_paused = False
 
     # Operators -----------------------------------------------------------
@@ -82,8 +78,6 @@ class Flow(Labelling, Watch):
             if packet in FACTORIES:
                 self.blank[out] = packet in ZERO_FACTORIES
             self._touch(func, inputs)
-            if not self._is_paused and any(t in self._sums for t in inputs):
-                self._pass_sums(self._call(func, args, kwargs, inputs), out)
             return out
         if is_composite(func) and not self._own_rule(func, packet):
             with self:  # inference mode does not take them apart by itself
@@ -134,7 +128,6 @@ class Flow(Labelling, Watch):
             if isinstance(tensor, Tensor):
                 self.label(tensor, label, call.writes(tensor))
         self._pass_zeros(call)
-        self._pass_sums(call, out)
 
     def rule_of(self, call: Call) -> Callable | None:
         """The rule that serves a call, if any."""
@@ -143,7 +136,7 @@ class Flow(Labelling, Watch):
     def _own_rule(self, func, key) -> Callable | None:
         return self._rules.get(func) or self._rules.get(key)
 
-    # Zeros and sums ------------------------------------------------------
+    # Zeros ---------------------------------------------------------------
 
     def vanishes(self, tensor: Tensor) -> bool:
         """Whether it is zero wherever one of its channels is masked."""
@@ -175,38 +168,6 @@ class Flow(Labelling, Watch):
             self._vanishing.discard(out)
             if is_zero and self.has_channels(out):
                 self._vanishing.add(out, call.writes(out), base)
-
-    def add_up(self, out: Tensor, labels: Tensor) -> None:
-        """Notes that `out` is a sum over channels which vanish.
-
-        It is the same without a masked channel, unless it meets a number
-        that counts them.
-        """
-        self._sums[out] = [without_repeats(labels)]
-
-    def _pass_sums(self, call: Call, out) -> None:
-        """What is made of a sum over channels is one as well."""
-        summed = {id(v): v for t in call.inputs for v in self._sums.get(t, ())}
-        summed = list(summed.values())
-        if call.func is not None and default_kind(call.func) == 'pointwise':
-            self._note_numbers(call, summed)
-        if summed and call.key not in COSTLY:
-            for tensor in tensors_among(out):
-                self._sums[tensor] = summed
-
-    def _note_numbers(self, call: Call, summed: list[Tensor]) -> None:
-        """Notes numbers that meet channels, or a sum over them."""
-        found = numbers(call, [t for t in call.inputs if t in self._sums])
-        if not found:
-            return
-        labels = list(summed)
-        for tensor in call.inputs:
-            if self.is_weight(tensor):
-                labels += [v for v in self.axes(tensor) if v is not None]
-            elif self.has_channels(tensor) and not self.is_deferred(tensor):
-                labels.append(without_repeats(self.labels(tensor)))
-        if labels:
-            self.facts.numbers.append(Numbers(call.place, found, labels))
 
     @contextmanager
     def paused(self):

@@ -41,6 +41,11 @@ class Runs:
     also: tuple[Run, ...] = ()
     rules: Any = None
 
+    @property
+    def without_cost(self) -> Runs:
+        """Only those in `also`, of which the first takes its place."""
+        return Runs(self.also[0], self.also[1:], self.rules)
+
     @classmethod
     def of(cls, inputs, also: Sequence[Run] = (), rules=None) -> Runs:
         """From a tuple of forward arguments or a callable `run(model)`."""

@@ -167,6 +167,12 @@ class Paths:
     also: tuple[Callable, ...] = ()
     skipped: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def repeats_cost(self) -> bool:
+        """Whether results are predicted of what 'tensor' gives."""
+        modes = [path.mode for path in self.also]
+        return self.cost.mode == 'tensor' and 'predict' in modes
+
 
 def run_paths(
     model: nn.Module,
@@ -244,7 +250,11 @@ def trace_detector(
                 level=logging.WARNING,
             )
         return chex_mm.trace_channels(
-            twin, paths.cost, also=paths.also, strict=strict
+            twin,
+            paths.cost,
+            also=paths.also,
+            strict=strict,
+            repeats_cost=paths.repeats_cost,
         )
 
 

@@ -133,7 +133,9 @@ def _examine(candidate: Candidate, found: dict) -> tuple[str, str]:
     model, paths = candidate.model, candidate.paths
     found['side'] = candidate.side
     begin = time.process_time()
-    graph = chex_mm.trace_channels(model, paths.cost, also=paths.also)
+    graph = chex_mm.trace_channels(
+        model, paths.cost, paths.also, repeats_cost=paths.repeats_cost
+    )
     found['trace_seconds'] = round(time.process_time() - begin, 2)
     found.update(describe_graph(graph))
     if not graph.free:

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from chex_mm.channels.opaque import wrapped_functions
-from chex_mm.channels.watch import Watch
+from chex_mm.channels.watch import Watch, tensors_among
 
 # Operators that decide although they return floats.
 STEPS = frozenset(
@@ -86,7 +86,10 @@ class Decision:
 
 
 class _Decisions(Watch):
-    """Runs every operator and hands its decision, if any, to `decided`."""
+    """Runs every operator and hands its decision, if any, to `decided`.
+
+    `run` runs an operator and `ran` is told of it; both may be overridden.
+    """
 
     def __enter__(self):
         self._functions = wrapped_functions(self._call)
@@ -105,19 +108,39 @@ class _Decisions(Watch):
         result = forward(*args, **kwargs)
         outputs = _chosen(function, result)
         decision = Decision(function, shapes, floats, outputs)
-        if not (floats and decision.is_one):
-            return result
         with _disable_current_modes():  # as in __torch_dispatch__
-            return self.decided(decision, args, kwargs, result)
+            if floats and decision.is_one:
+                result = self.decided(decision, args, kwargs, result)
+            self.ran(function, args, kwargs, result)
+        return result
 
     def __torch_dispatch__(self, op, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        given = _tensors((args, kwargs))
+        result = self._decide(op, args, kwargs)
+        self.ran(op, args, kwargs, result)
+        return result
+
+    def run(self, op, args, kwargs):
+        """What the operator gives."""
+        return op(*args, **kwargs)
+
+    def ran(self, op, args, kwargs, result) -> None:
+        """Takes note of an operator that has run.
+
+        Args:
+            op: The operator's overload, or an autograd function.
+            args: What went in, as it is after the operator.
+            kwargs: The same by name.
+            result: What came out, decided.
+        """
+
+    def _decide(self, op, args, kwargs):
+        given = tensors_among(*args, *kwargs.values())
         floats = [t for t in given if t.is_floating_point()]
         if op._schema.is_mutable:
             floats = [t.clone() for t in floats]
         shapes = [t.shape for t in given]
-        result = op(*args, **kwargs)
+        result = self.run(op, args, kwargs)
         if not (floats or DATA_DEPENDENT in op.tags or RANDOM in op.tags):
             return result
         decision = Decision(op, shapes, floats, _chosen(op, result))
@@ -222,7 +245,7 @@ def gap(a: Tensor, b: Tensor) -> tuple[float, float]:
 
 
 def _leaves(nest: Any) -> list[Any]:
-    return tree_flatten(nest)[0]
+    return [nest] if torch.is_tensor(nest) else tree_flatten(nest)[0]
 
 
 def _tensors(nest: Any) -> list[Tensor]:

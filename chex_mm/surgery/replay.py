@@ -9,20 +9,18 @@ more tightly or pinned. After a replay that finds nothing the graph is a fact.
 from __future__ import annotations
 
 import copy
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import count
 
 import torch
 from torch import Tensor, nn
 
-from chex_mm.channels.facts import Facts
-from chex_mm.channels.flow import Flow
-from chex_mm.channels.graph import ChannelGraph
-from chex_mm.channels.labels import without_repeats
-from chex_mm.channels.rules import RULES
-from chex_mm.channels.rules.movement import regroup
-from chex_mm.channels.trace import (
+from ..channels.facts import Facts
+from ..channels.flow import Flow
+from ..channels.graph import ChannelGraph
+from ..channels.labels import without_repeats
+from ..channels.rules import RULES
+from ..channels.rules.movement import regroup
+from ..channels.trace import (
     RunFailed,
     Runs,
     follow,
@@ -31,21 +29,18 @@ from chex_mm.channels.trace import (
     tensors_in,
     trace,
 )
-from chex_mm.errors import ChexError
-from chex_mm.surgery.cut import mask_channels, slim
-from chex_mm.surgery.modules import UnknownModule
-from chex_mm.surgery.narrow_flow import (
-    IN_PYTHON,
-    NEXT_SPLIT,
-    Disagreement,
-    Finding,
-    NarrowFlow,
-    Origin,
-)
-from chex_mm.surgery.resize import all_tensors
+from ..errors import ChexError
+from .comparison import Comparison, stirred
+from .cut import mask_channels, slim
+from .cuts import Aim, aimed_cuts, random_masks
+from .modules import UnknownModule
+from .narrow_flow import IN_PYTHON, NarrowFlow
+from .origin import NEXT_SPLIT, Disagreement, Finding, Origin
+from .resize import all_tensors
 
-SEEDS = 0, 1  # two cuts: in one, two numbers may be equal by chance
-MOST_SEEDS = 8  # up to it where the model itself fails on such numbers
+ATTEMPTS = 4  # other masks, where the model itself fails on some
+Places = list[tuple[tuple[str, int], Tensor]]  # tensor, dim; positions
+
 ROUNDS = 100  # every round ties or pins at least one more channel
 
 
@@ -55,6 +50,7 @@ def trace_channels(
     also: Sequence = (),
     strict: bool = False,
     rules=None,
+    repeats_cost: bool = False,
 ) -> ChannelGraph:
     """Finds the channel groups of a model by running a copy of it.
 
@@ -66,6 +62,8 @@ def trace_channels(
             training loss, post-processing.
         strict: Raise when channels enter an operator without a rule.
         rules: Instead of the registered ones: `{**RULES, op: rule}`.
+        repeats_cost: Whether a pass in `also` contains all of `inputs`, so
+            that narrow copies need not run it twice.
 
     Raises:
         ChexError: The model cannot be run, or `strict` and channels entered
@@ -73,60 +71,122 @@ def trace_channels(
     """
     runs = Runs.of(inputs, also, rules)
     splits: dict[str, str] = {}
-    pins: list[tuple[Tensor, str]] = []
+    pins: list[tuple[Places, str]] = []
     facts = trace(model, runs, splits)
     if facts.rows:
         splits.update(dict.fromkeys(facts.rows, 'rows'))
         facts = trace(model, runs, splits)
+    replayed = runs.without_cost if repeats_cost and also else runs
     for _ in range(ROUNDS):
         graph = graph_of(model, facts)
         if strict and graph.unknown_ops:
             raise ChexError(graph.unknown_text())
-        origin = Origin(graph, facts, splits)
-        found = next(
-            filter(None, (replay(model, runs, origin, s) for s in SEEDS)), None
-        )
+        found = check(model, replayed, Origin(graph, facts, splits))
         if found is None:
             return graph
         if found.split:
             splits.update([found.split])
             facts = trace(model, runs, splits)
-            facts.pins += pins
+            facts.pins += [(_at(facts, place), why) for place, why in pins]
         else:
-            pins.append((found.labels, found.reason))
-            facts.pins.append(pins[-1])
+            pins.append((_places(facts, found.labels), found.reason))
+            facts.pins.append((found.labels, found.reason))
     raise ChexError(
         f'After {ROUNDS} replays a narrow copy of the model still differs '
         f'from it; the last time: {found.reason}.'
     )
 
 
+def _places(facts: Facts, labels: Tensor) -> Places:
+    """Where the tensors of a model hold some labels.
+
+    Another trace may give out other numbers.
+    """
+    return [
+        (place, torch.isin(space.labels, labels).nonzero()[:, 0])
+        for place, space in facts.spaces.items()
+        if torch.isin(space.labels, labels).any()
+    ]
+
+
+def _at(facts: Facts, places: Places) -> Tensor:
+    """The labels that a trace has given out for places."""
+    found = [
+        facts.spaces[place].labels[positions]
+        for place, positions in places
+        if place in facts.spaces
+    ]
+    return torch.cat(found)
+
+
 class FailsUncut(ChexError):
     """The model fails under masks alone, so that no size is to blame."""
 
 
-def replay(
-    model: nn.Module, runs: Runs, origin: Origin, seed: int
-) -> Finding | None:
-    """Runs a randomly cut copy; what it finds wrong, or None.
+def check(model: nn.Module, runs: Runs, origin: Origin) -> Finding | None:
+    """Cuts copies of a model in several ways; what is wrong, or None.
 
-    Where the model fails under the same masks before any cut (a loss that
-    needs a positive sample), other masks are drawn.
+    The first copy runs under labels; whatever cut comes after it runs beside
+    the masked model.
 
     Raises:
-        ChexError: The copy fails and no channel accounts for it, or the
-            model fails under all masks.
+        ChexError: A copy fails and no channel accounts for it, or the model
+            fails under all masks.
     """
-    for attempt in range(seed, MOST_SEEDS, len(SEEDS)):
-        keep = random_masks(origin.graph, attempt)
+    if not origin.graph.free:
+        return None
+    first, found = _first_replay(model, runs, origin)
+    if found is not None:
+        return found
+    comparison = Comparison(
+        stirred(model), (runs.cost, *runs.also), origin.graph
+    )
+    for aim in aimed_cuts(origin, first):
+        found = _try_out(model, runs, origin, comparison, aim)
+        if found is not None:
+            return found
+    return None
+
+
+def _try_out(model, runs: Runs, origin: Origin, comparison, aim: Aim):
+    """What is wrong under one cut, as finely as labels tell; or None."""
+    has_steps = not aim.is_single
+    mismatch = comparison.mismatch(aim.keep, has_steps)
+    if mismatch is None:
+        return None
+    found = _replayed(model, runs, origin, aim.keep) if has_steps else None
+    if found is None:
+        names, reason = comparison.causes(aim.keep, mismatch, has_steps)
+        if names:
+            found = Finding(origin.labels_of(names), reason)
+    return found
+
+
+def _replayed(model, runs: Runs, origin: Origin, keep) -> Finding | None:
+    """What a replay finds, if labels tell anything."""
+    try:
+        return replay(model, runs, origin, keep)
+    except ChexError:
+        return None
+
+
+def _first_replay(model: nn.Module, runs: Runs, origin: Origin):
+    """Masks that the model can run under, and what their replay finds.
+
+    Where the model fails under some masks before any cut (a loss that needs
+    a positive sample), others are drawn.
+    """
+    for seed in range(ATTEMPTS):
+        keep = random_masks(origin.graph, seed)
         try:
-            return _replay(model, runs, origin, keep) if keep else None
+            return keep, replay(model, runs, origin, keep)
         except FailsUncut as error:
             failure = error
     raise failure
 
 
-def _replay(model: nn.Module, runs: Runs, origin: Origin, keep):
+def replay(model: nn.Module, runs: Runs, origin: Origin, keep):
+    """Runs a cut copy under labels; what it finds wrong, or None."""
     try:
         narrow = slim(model, origin.graph, keep)
     except UnknownModule as error:
@@ -135,13 +195,7 @@ def _replay(model: nn.Module, runs: Runs, origin: Origin, keep):
     flow = NarrowFlow(narrow, rules, origin, keep)
     try:
         follow(narrow, runs, flow)
-        is_alike = flow.ran_alike  # else the data say so, or a size does
-        if not is_alike:
-            flow.check_ties()
-        if not is_alike or flow.new_numbers(origin.facts):
-            masked = _trace_masked(model, runs, origin, keep)
-            flow.check_branches(masked)
-            flow.check_numbers(masked)
+        flow.check_ties()
     except Disagreement as disagreement:
         return disagreement.finding
     except RunFailed as failure:
@@ -152,17 +206,12 @@ def _replay(model: nn.Module, runs: Runs, origin: Origin, keep):
     return None
 
 
-def _trace_masked(model: nn.Module, runs: Runs, origin: Origin, keep) -> Facts:
-    """What the model of dense size does on the numbers of a narrow copy."""
-    masked = copy.deepcopy(model)
-    mask_channels(masked, origin.graph, keep)
-    return trace(masked, runs, origin.splits)
-
-
 def _check_uncut(model, runs, origin, keep, failure: RunFailed) -> None:
     """Raises FailsUncut if masks alone lead to the same failure."""
+    masked = copy.deepcopy(model)
+    mask_channels(masked, origin.graph, keep)
     try:
-        _trace_masked(model, runs, origin, keep)
+        trace(masked, runs, origin.splits)
     except RunFailed as same:
         if str(same) == str(failure):
             raise FailsUncut(
@@ -170,28 +219,6 @@ def _check_uncut(model, runs, origin, keep, failure: RunFailed) -> None:
                 'itself cannot run on such numbers; trace it on data, or '
                 'with weights, on which it can.'
             ) from failure
-
-
-def random_masks(graph: ChannelGraph, seed: int = 0) -> dict[str, Tensor]:
-    """Keeps one to two thirds of every free group, at least two if it can.
-
-    At seed 0 groups of the same size keep different numbers: that of one
-    must not pass for that of another.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    keep, seen = {}, defaultdict(count)
-    for name, group in graph.free.items():
-        least, most = -(-group.size // 3), -(-2 * group.size // 3)
-        most = min(max(most, 2), group.size - 1)
-        least = min(max(least, 2), most)
-        rank = next(seen[group.size])
-        if seed:
-            rank = int(torch.randint(group.size, (), generator=generator))
-        number = most - rank % (most - least + 1)
-        order = torch.randperm(group.size, generator=generator)
-        keep[name] = torch.zeros(group.size, dtype=torch.bool)
-        keep[name][order[:number]] = True
-    return keep
 
 
 def _undeclared(

@@ -154,9 +154,12 @@ class Levels(nn.Module):
         return self.c(a + b)
 
 
-@toy({'a': '4: a:0 bias:0 b:1'})
+@toy({'a': '3: a:0 bias:0 b:1'})
 class ComputedBias(nn.Module):
-    """A bias that is written into before it is used (Swin V2)."""
+    """A bias that is written into before it is used (Swin V2).
+
+    The last channel is another's than it was if it is cut.
+    """
 
     def __init__(self):
         super().__init__()

@@ -15,7 +15,7 @@ from chex_mm.engine.deploy import plain_run
 from chex_mm.engine.regions import SharedRegions
 from chex_mm.engine.tracing import generated_batch, run_paths, trace_detector
 from chex_mm.surgery import compare
-from chex_mm.surgery.replay import random_masks
+from chex_mm.surgery.cuts import random_masks
 
 from .small_detectors import DETECTORS, NECK, SIDE, build_small
 

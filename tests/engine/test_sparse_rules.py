@@ -25,7 +25,7 @@ from chex_mm.engine.sparse_rules import (  # noqa: E402
 )
 from chex_mm.explore.weights import channel_weights  # noqa: E402
 from chex_mm.surgery import compare, describe, narrow_  # noqa: E402
-from chex_mm.surgery.replay import random_masks  # noqa: E402
+from chex_mm.surgery.cuts import random_masks  # noqa: E402
 
 from ..channels.cases import Given, Parameter, outcome  # noqa: E402
 from .kernel_calls import Kernel  # noqa: E402

@@ -25,7 +25,7 @@ from chex_mm.engine.analysis import settle_norms  # noqa: E402
 from chex_mm.engine.deploy import plain_run  # noqa: E402
 from chex_mm.engine.tracing import run_paths, trace_detector  # noqa: E402
 from chex_mm.surgery import compare  # noqa: E402
-from chex_mm.surgery.replay import random_masks  # noqa: E402
+from chex_mm.surgery.cuts import random_masks  # noqa: E402
 
 from .voxel_detectors import DETECTORS, build_small  # noqa: E402
 

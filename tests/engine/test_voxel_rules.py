@@ -18,7 +18,7 @@ from mmdet3d.models.middle_encoders import PointPillarsScatter  # noqa: E402
 from chex_mm import mask_channels, slim, trace_channels  # noqa: E402
 from chex_mm.channels.rules import RULES, SIZES  # noqa: E402
 from chex_mm.surgery import compare  # noqa: E402
-from chex_mm.surgery.replay import random_masks  # noqa: E402
+from chex_mm.surgery.cuts import random_masks  # noqa: E402
 
 from ..channels.cases import Given, Plain, outcome  # noqa: E402
 from .kernel_calls import Kernel  # noqa: E402

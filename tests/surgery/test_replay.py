@@ -10,7 +10,7 @@ from torch import nn
 import chex_mm
 from chex_mm.channels.rules import SIZES, sizes
 from chex_mm.surgery import compare
-from chex_mm.surgery.replay import random_masks
+from chex_mm.surgery.cuts import random_masks
 
 from ..channels.toy_networks import conv
 

@@ -59,8 +59,8 @@ def reduce(flow, call):
         reason = f'{call.place} reduces over channels'
         _keep_rows(flow, call, dims)
         if weights.adds_up(flow, call) and set(over) <= set(dims):
-            flow.add_up(call.out, labels)
-        elif call.key is aten.sum:  # may be the idiom `x.sum() * 0`
+            return None
+        if call.key is aten.sum:  # may be the idiom `x.sum() * 0`
             flow.defer(call.out, labels, reason)
         else:
             flow.pin_inputs(call, reason)

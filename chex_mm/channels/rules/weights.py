@@ -143,9 +143,8 @@ def reduced(flow, call, dims: list[int]):
     """What is left of a weight has the channels of its other dimensions."""
     axes = flow.axes(call.inputs[0])
     over = [axes[d] for d in dims if axes[d] is not None and axes[d].any()]
-    if over and adds_up(flow, call):
-        flow.add_up(call.out, torch.cat(over))
-    elif over and not _is_standard(flow, call, dims):
+    is_exact = adds_up(flow, call) or _is_standard(flow, call, dims)
+    if over and not is_exact:
         flow.pin(torch.cat(over), f'{call.place} reduces over channels')
     out = call.outs[0]
     is_kept = out.ndim == len(axes)

@@ -1,0 +1,121 @@
+"""Which cuts put a channel graph to the test.
+
+What survives a random cut by chance proves nothing, so the others aim: at
+what the first one left out, at single channels, and at what slices take.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..channels.facts import Take
+from ..channels.graph import ChannelGraph
+from .origin import Origin
+
+Masks = dict[str, Tensor]
+
+MILD = 4  # of how many groups one is hardly cut
+
+
+@dataclass(frozen=True, eq=False)
+class Aim:
+    """One cut of a model.
+
+    Attributes:
+        keep: The masks of its free groups.
+        is_single: Some group keeps one channel. Torch then lays tensors out,
+            and multiplies matrices, in other ways, so that only results can
+            be compared and not operators.
+    """
+
+    keep: Masks
+    is_single: bool = False
+
+
+def random_masks(graph: ChannelGraph, seed: int = 0) -> Masks:
+    """Keeps one to two thirds of every free group, at least two if it can.
+
+    Every fourth group keeps nine tenths. At seed 0 groups of the same size
+    keep different numbers: that of one must not pass for that of another.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    keep, seen = {}, defaultdict(count)
+    for place, (name, group) in enumerate(graph.free.items()):
+        least, most = -(-group.size // 3), -(-2 * group.size // 3)
+        if place % MILD == MILD - 1:
+            least = most = -(-9 * group.size // 10)
+        most = min(max(most, 2), group.size - 1)
+        least = min(max(least, 2), most)
+        rank = next(seen[group.size])
+        if seed:
+            rank = int(torch.randint(group.size, (), generator=generator))
+        number = most - rank % (most - least + 1)
+        keep[name] = _some(group.size, number, generator)
+    return keep
+
+
+def aimed_cuts(origin: Origin, first: Masks) -> Iterator[Aim]:
+    """The cuts that follow on a first one.
+
+    Args:
+        origin: What is cut.
+        first: The masks of the first cut.
+    """
+    sizes = {name: group.size for name, group in origin.graph.free.items()}
+    yield _aim({name: ~mask for name, mask in first.items()})
+    yield from map(_aim, _at_takes(origin))
+    generator = torch.Generator().manual_seed(len(sizes))
+    yield _aim({n: _some(size, 1, generator) for n, size in sizes.items()})
+
+
+def _aim(keep: Masks) -> Aim:
+    return Aim(keep, any(int(mask.sum()) == 1 for mask in keep.values()))
+
+
+def _some(size: int, number: int, generator: torch.Generator) -> Tensor:
+    """A mask that keeps `number` of `size` channels."""
+    mask = torch.zeros(size, dtype=torch.bool)
+    mask[torch.randperm(size, generator=generator)[:number]] = True
+    return mask
+
+
+def _at_takes(origin: Origin) -> list[Masks]:
+    """Cuts that keep what slices take, and cuts that keep the rest.
+
+    Slices of different groups share a cut.
+    """
+    cuts: list[Masks] = []
+    for take in origin.takes():
+        if not take.is_of_channels:
+            continue
+        for keep in _sides(origin, take):
+            place = next((c for c in cuts if c.keys().isdisjoint(keep)), None)
+            if place is None:
+                place = {}
+                cuts.append(place)
+            place.update(keep)
+    return cuts
+
+
+def _sides(origin: Origin, take: Take) -> Iterator[Masks]:
+    """For every piece: what is in it, and what is not, by group."""
+    for piece in take.pieces:
+        is_in = np.zeros(len(take.labels), dtype=bool)
+        is_in[piece.numpy()] = True
+        inside = origin.masks_of(take.labels[torch.from_numpy(is_in)])
+        outside = origin.masks_of(take.labels[torch.from_numpy(~is_in)])
+        for side in (inside, outside):
+            keep = {
+                name: mask
+                for name, mask in side.items()
+                if mask.any() and not mask.all()
+            }
+            if keep:
+                yield keep
