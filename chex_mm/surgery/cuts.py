@@ -33,10 +33,13 @@ class Aim:
         is_single: Some group keeps one channel. Torch then lays tensors out,
             and multiplies matrices, in other ways, so that only results can
             be compared and not operators.
+        is_at_take: Whether it was drawn for what a slice takes, which
+            labels show where numbers may not.
     """
 
     keep: Masks
     is_single: bool = False
+    is_at_take: bool = False
 
 
 def random_masks(graph: ChannelGraph, seed: int = 0) -> Masks:
@@ -70,13 +73,15 @@ def aimed_cuts(origin: Origin, first: Masks) -> Iterator[Aim]:
     """
     sizes = {name: group.size for name, group in origin.graph.free.items()}
     yield _aim({name: ~mask for name, mask in first.items()})
-    yield from map(_aim, _at_takes(origin))
+    for keep in _at_takes(origin):
+        yield _aim(keep, is_at_take=True)
     generator = torch.Generator().manual_seed(len(sizes))
     yield _aim({n: _some(size, 1, generator) for n, size in sizes.items()})
 
 
-def _aim(keep: Masks) -> Aim:
-    return Aim(keep, any(int(mask.sum()) == 1 for mask in keep.values()))
+def _aim(keep: Masks, is_at_take: bool = False) -> Aim:
+    is_single = any(int(mask.sum()) == 1 for mask in keep.values())
+    return Aim(keep, is_single, is_at_take)
 
 
 def _some(size: int, number: int, generator: torch.Generator) -> Tensor:

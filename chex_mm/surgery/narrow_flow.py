@@ -91,7 +91,7 @@ class NarrowFlow(Flow):
             return take
         self._takes.remove(whole)
         if whole.is_of_channels and not self._is_same(whole, take):
-            self._disagree_on(whole)
+            self._disagree_on(whole, _leaves_out_alike(whole, take))
         return whole
 
     def find_cause(self, found: Finding) -> Finding:
@@ -111,7 +111,14 @@ class NarrowFlow(Flow):
                         return disagreement.finding
         return found
 
-    def _disagree_on(self, take: Take) -> None:
+    def _disagree_on(self, take: Take, leaves_out: bool = False) -> None:
+        """Stops the replay because of a slice.
+
+        Args:
+            take: What the model takes.
+            leaves_out: Whether the code says what it leaves (`x[:, :-1]`)
+                rather than what it takes (`x[:, :12]`).
+        """
         mode = self.splits.get(take.place, 'free')
         reason = f'{IN_PYTHON}: {take.place} takes others after a cut'
         if mode == 'slots':
@@ -120,6 +127,10 @@ class NarrowFlow(Flow):
             self._disagree(take.labels, reason, (take.place, 'slots'))
         # What is taken must stay; if it does, what is before it; then all.
         taken = torch.cat(take.pieces)
+        if leaves_out:
+            is_left = torch.ones(len(take.labels), dtype=torch.bool)
+            is_left[taken] = False
+            self._disagree(take.labels[is_left], reason)
         self._disagree(take.labels[taken], reason)
         self._disagree(take.labels[: taken.max() + 1], reason)
         self._disagree(take.labels, reason)
@@ -165,6 +176,12 @@ class NarrowFlow(Flow):
         labels = labels[self.origin.is_free[labels]]
         if len(labels):
             raise Disagreement(Finding(labels, reason, split))
+
+
+def _leaves_out_alike(whole: Take, narrow: Take) -> bool:
+    """Whether one piece leaves out as many positions in both."""
+    left = [len(t.labels) - len(t.pieces[0]) for t in (whole, narrow)]
+    return len(whole.pieces) == 1 and left[0] == left[1]
 
 
 def _stays(origin: Origin, keep: dict[str, Tensor]) -> Tensor:

@@ -151,15 +151,19 @@ def check(model: nn.Module, runs: Runs, origin: Origin) -> Finding | None:
 def _try_out(model, runs: Runs, origin: Origin, comparison, aim: Aim):
     """What is wrong under one cut, as finely as labels tell; or None."""
     has_steps = not aim.is_single
+    if aim.is_at_take:
+        found = _replayed(model, runs, origin, aim.keep)
+        if found is not None:
+            return found
     mismatch = comparison.mismatch(aim.keep, has_steps)
     if mismatch is None:
         return None
-    found = _replayed(model, runs, origin, aim.keep) if has_steps else None
-    if found is None:
-        names, reason = comparison.causes(aim.keep, mismatch, has_steps)
-        if names:
-            found = Finding(origin.labels_of(names), reason)
-    return found
+    if has_steps and not aim.is_at_take:
+        found = _replayed(model, runs, origin, aim.keep)
+        if found is not None:
+            return found
+    names, reason = comparison.causes(aim.keep, mismatch, has_steps)
+    return Finding(origin.labels_of(names), reason) if names else None
 
 
 def _replayed(model, runs: Runs, origin: Origin, keep) -> Finding | None:
