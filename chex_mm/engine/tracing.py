@@ -173,6 +173,11 @@ class Paths:
         modes = [path.mode for path in self.also]
         return self.cost.mode == 'tensor' and 'predict' in modes
 
+    @property
+    def replayed(self) -> tuple[Callable, ...]:
+        """The paths that a narrow copy is run through."""
+        return self.also if self.repeats_cost else (self.cost, *self.also)
+
 
 def run_paths(
     model: nn.Module,

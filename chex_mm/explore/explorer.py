@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from ..channels.graph import ChannelGraph, ChannelGroup
+from ..channels.trace import Runs
 from ..errors import ChexError
+from ..surgery.comparison import Comparison, check_cut
 from .allocation import AllocationSpace, allocate, uniform_share
 from .budget import Budget
 from .plan import Plan, StepReport, count_active
@@ -148,6 +150,29 @@ class ChannelExplorer:
     def step(self, optimizer: Optimizer | None = None) -> StepReport:
         """Prunes, regrows and restores: `apply(plan())`."""
         return self.apply(self.plan(), optimizer)
+
+    def verify(self, inputs, also: Sequence = ()) -> None:
+        """Refuses a sub-model that is another model once it is narrow.
+
+        Runs a masked copy and a narrow one beside each other; in compact
+        execution the narrow one is a copy of what trains.
+
+        Args:
+            inputs: Forward arguments as a tuple, or a callable `run(model)`.
+            also: More callables `run(model)`.
+
+        Raises:
+            ChexError: Names the first operator that differs.
+        """
+        runs = Runs.of(inputs, also)
+        dense = self.sub_model.dense_copy()
+        comparison = Comparison(
+            dense,
+            (runs.cost, *runs.also),
+            self.graph,
+            lambda keep: self.sub_model.narrow_copy(dense),
+        )
+        check_cut(comparison, self.keep)
 
     def enforce(self, model: nn.Module | None = None) -> None:
         """Zeroes what is inactive, as after every optimizer step.

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..channels.graph import ChannelGraph
-from ..surgery.resize import all_tensors
+from ..surgery.copying import copy_of
+from ..surgery.cut import slim
+from ..surgery.resize import all_tensors, set_data
 from .activity import Activity
 from .executions import EXECUTIONS
 from .memory import Memory, Transition, carry_optimizer
@@ -134,6 +136,21 @@ class SubModel(Mapping):
             return  # nothing inactive is held, and this runs every iteration
         tensors = self.live if copy is None else self._tensors(copy)
         self.execution.enforce(tensors)
+
+    @torch.no_grad()
+    def dense_copy(self) -> nn.Module:
+        """A copy of the model in full shapes, zero where it is out of use."""
+        copy = copy_of(self.model)
+        for name, tensor in self._tensors(copy).items():
+            set_data(tensor, self[name].clone())
+        self.execution.fit(copy, self.graph.counts())
+        return copy
+
+    def narrow_copy(self, dense: nn.Module) -> nn.Module:
+        """A narrow copy of the live model; cut from `dense` if it is not."""
+        if self.execution.is_narrow:
+            return copy_of(self.model)
+        return slim(dense, self.graph, self.keep)
 
     def widen_state(self, state: dict, prefix: str = '') -> None:
         """Gives a state dict dense shapes, in place.

@@ -5,26 +5,29 @@ Every answer is about the very masks that were asked for.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from ..channels.graph import ChannelGraph
 from ..errors import ChexError
+from .copying import copy_of
 from .cut import mask_channels, slim
 from .modules import UnknownModule
 from .side_by_side import (
-    OTHER_OPERATORS,
     Mismatch,
     NarrowFailed,
     Run,
     compare_runs,
     results_gap,
 )
+from .steps import OTHER_OPERATORS
 
-NOISE = 10  # times what moving every weight by its last digit does
+Masks = Mapping[str, Tensor]
+
+NOISE = 30  # times what moving every weight by its last digit does
 STIRRED = 0.05  # deviation of weights that would all be zero
 
 
@@ -35,17 +38,21 @@ class Comparison:
         model: Of dense shapes; it stays as it is.
         runs: Each runs a model and returns its results.
         graph: Its channels.
+        cut: Makes the narrow copy for masks; by default `slim` does.
     """
 
     def __init__(
-        self, model: nn.Module, runs: Sequence[Run], graph: ChannelGraph
+        self,
+        model: nn.Module,
+        runs: Sequence[Run],
+        graph: ChannelGraph,
+        cut: Callable[[Masks], nn.Module] | None = None,
     ):
         self.model, self.runs, self.graph = model, tuple(runs), graph
+        self._cut = cut or partial(slim, model, graph)
         self._has_steps = True
 
-    def mismatch(
-        self, keep: Mapping[str, Tensor], has_steps: bool = True
-    ) -> Mismatch | None:
+    def mismatch(self, keep: Masks, has_steps: bool = True) -> Mismatch | None:
         """What a narrow copy does otherwise than the masked model.
 
         None too where the masked model itself fails: then nothing was cut.
@@ -55,7 +62,7 @@ class Comparison:
             has_steps: Whether operators are compared, not only results.
         """
         try:
-            narrow = slim(self.model, self.graph, keep)
+            narrow = self._cut(keep)
         except UnknownModule as error:
             return Mismatch(str(error).partition(' Declare it')[0])
         has_steps = has_steps and self._has_steps
@@ -70,7 +77,7 @@ class Comparison:
         return None if found and self._is_noise(found, keep) else found
 
     def causes(
-        self, keep: Mapping[str, Tensor], mismatch: Mismatch, has_steps: bool
+        self, keep: Masks, mismatch: Mismatch, has_steps: bool
     ) -> tuple[list[str], str]:
         """The fewest groups whose cut makes a difference, and which it is.
 
@@ -96,12 +103,12 @@ class Comparison:
         found = one.mismatch(chosen, has_steps) or mismatch
         return names, one.named(chosen, has_steps) or found.reason
 
-    def named(self, keep: Mapping[str, Tensor], has_steps: bool) -> str | None:
+    def named(self, keep: Masks, has_steps: bool) -> str | None:
         """The first operator that differs, by its numbers or results.
 
         Operators that merely are others say something if `has_steps`.
         """
-        narrow = slim(self.model, self.graph, keep)
+        narrow = self._cut(keep)
         try:
             found = compare_runs(
                 self._masked(keep), narrow, self.runs, is_detailed=True
@@ -127,12 +134,12 @@ class Comparison:
         self._has_steps = False
         return True
 
-    def _masked(self, keep: Mapping[str, Tensor]) -> nn.Module:
-        masked = copy.deepcopy(self.model)
+    def _masked(self, keep: Masks) -> nn.Module:
+        masked = copy_of(self.model)
         mask_channels(masked, self.graph, keep)
         return masked
 
-    def _is_noise(self, found: Mismatch, keep: Mapping[str, Tensor]) -> bool:
+    def _is_noise(self, found: Mismatch, keep: Masks) -> bool:
         """Whether rounding the weights otherwise does as much.
 
         What rounding moves so far cannot be compared, and says nothing.
@@ -142,6 +149,23 @@ class Comparison:
         run = self.runs[found.run]
         moved = _moved(self._masked(keep))
         return found.gap < NOISE * results_gap(self._masked(keep), moved, run)
+
+
+def check_cut(comparison: Comparison, keep: Masks) -> None:
+    """Refuses masks under which a narrow copy is another model.
+
+    Raises:
+        ChexError: Names the first operator that differs.
+    """
+    found = comparison.mismatch(keep)
+    if found is not None:
+        reason = comparison.named(keep, has_steps=True) or found.reason
+        raise ChexError(
+            f'The masked and the narrow model differ: {reason}. Weights '
+            'trained under these masks would not be those of any narrow '
+            'model. Leave what runs there out with exclude=[...], and report '
+            'the operator.'
+        )
 
 
 def fewest(differs: Callable[[list[str]], bool], names: list[str]) -> list:
@@ -180,7 +204,7 @@ def stirred(model: nn.Module) -> nn.Module:
     ]
     if not zero:
         return model
-    model = copy.deepcopy(model)
+    model = copy_of(model)
     generator = torch.Generator().manual_seed(0)
     for name in zero:
         parameter = model.get_parameter(name)

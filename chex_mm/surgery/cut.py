@@ -7,7 +7,6 @@ and wrappers keep their hold on them.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from chex_mm.channels.graph import ChannelGraph
+from chex_mm.surgery.copying import copy_of
 from chex_mm.surgery.modules import check_owner
 from chex_mm.surgery.resize import (
     all_tensors,
@@ -90,7 +90,7 @@ def slim(model: nn.Module, graph: ChannelGraph, keep: Masks) -> nn.Module:
     gradients.
     """
     cuts = _plan(model, graph, keep)
-    narrow = copy.deepcopy(model, {id(c.tensor): _copy(c) for c in cuts})
+    narrow = copy_of(model, {id(c.tensor): _copy(c) for c in cuts})
     _fit(narrow, cuts, graph, keep)
     return narrow
 

@@ -8,7 +8,6 @@ more tightly or pinned. After a replay that finds nothing the graph is a fact.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -31,6 +30,7 @@ from ..channels.trace import (
 )
 from ..errors import ChexError
 from .comparison import Comparison, stirred
+from .copying import copy_of
 from .cut import mask_channels, slim
 from .cuts import Aim, aimed_cuts, random_masks
 from .modules import UnknownModule
@@ -212,7 +212,7 @@ def replay(model: nn.Module, runs: Runs, origin: Origin, keep):
 
 def _check_uncut(model, runs, origin, keep, failure: RunFailed) -> None:
     """Raises FailsUncut if masks alone lead to the same failure."""
-    masked = copy.deepcopy(model)
+    masked = copy_of(model)
     mask_channels(masked, origin.graph, keep)
     try:
         trace(masked, runs, origin.splits)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,51 +20,17 @@ from torch.utils._pytree import tree_map_only
 
 from ..channels.rules import PENALTIES
 from ..channels.trace import kept_random_state, tensors_in
-from ..channels.watch import tensors_among
-from .lockstep import RANDOM, Follow, Record
+from .lockstep import Follow, Record
+from .steps import (
+    OTHER_OPERATORS,
+    RESULTS_APART,
+    Step,
+    not_finite,
+    step_of,
+)
 
 aten = torch.ops.aten
 Run = Callable[[nn.Module], Any]
-
-# Arguments that are lengths: a cut may change them, and what they lead to is
-# seen in the results.
-LENGTHS = frozenset(
-    'size repeats start end length split_size split_sizes normalized_shape N '
-    'C HxW group groups storage_offset index pad'.split()
-)
-# How memory lies decides whether torch runs these, and one channel more or
-# less may decide that.
-LAYOUT = {
-    aten.view,
-    aten._unsafe_view,
-    aten._reshape_alias,
-    aten.clone,
-    aten.alias,
-    aten.lift_fresh,
-    aten.expand,
-    aten.unsqueeze,
-    aten.squeeze,
-    aten.empty,
-    aten.empty_like,
-    aten.copy_,
-    aten.as_strided_,
-    aten.t,
-}
-# A linear layer is one or the other of these.
-PRODUCTS = {
-    aten.mm,
-    aten.addmm,
-    aten.bmm,
-    aten.baddbmm,
-    aten.add,
-    aten.add_,
-    aten.transpose,
-}
-NUMBERS_APART = 1e-3  # rounding; a cut changes a count by a tenth and more
-RESULTS_APART = 3e-4  # the same for what leaves the model
-OTHER_OPERATORS = (
-    'a size is compared in Python: after a cut other operators run'
-)
 
 
 @dataclass(frozen=True)
@@ -79,24 +46,6 @@ class Mismatch:
     reason: str
     run: int = 0
     gap: float | None = None
-
-
-@dataclass(frozen=True)
-class Step:
-    """One operator of a run.
-
-    Attributes:
-        place: The operator and the module it ran in.
-        numbers: What it was given in Python, lengths left out.
-        results: Per tensor that came out its shape, its sum, the sum of its
-            absolute values and whether it is finite; () if not asked for.
-        is_random: Whether it draws.
-    """
-
-    place: str
-    numbers: tuple[float, ...]
-    results: tuple = ()
-    is_random: bool = False
 
 
 class _Stepwise:
@@ -149,21 +98,13 @@ class _Stepwise:
         return super().run(op, args, kwargs)
 
     def ran(self, op, args, kwargs, result):
-        packet = getattr(op, 'overloadpacket', None)
-        if packet in LAYOUT or self._penalties:
+        if self._penalties:
             return
-        numbers = _numbers(op, args, kwargs)
-        if self._is_detailed:
-            numbers += _scalars(args)
-        if packet in PRODUCTS and not numbers:
-            return
-        path = self._paths[-1] if self._paths else ''
-        place = f'{_name(op)} in {path or "the model"}'
-        is_random = RANDOM in getattr(op, 'tags', ())
-        results = ()
-        if self._is_detailed or is_random:
-            results = tuple(map(_result, tensors_in(result)))
-        self.step(Step(place, numbers, results, is_random))
+        module = self._paths[-1] if self._paths else ''
+        call = op, args, kwargs, result
+        step = step_of(call, module, self._is_detailed)
+        if step is not None:
+            self.step(step)
 
 
 class Note(_Stepwise, Record):
@@ -204,9 +145,11 @@ class Check(_Stepwise, Follow):
             return
         expected = next(self._steps, None)
         if expected and step.is_random and expected.is_random:
-            self.has_drawn = _shapes(expected) != _shapes(step)
-        if not self.has_drawn:
-            self.reason = _difference(expected, step)
+            self.has_drawn = expected.shapes != step.shapes
+        if expected is None:
+            self.reason = OTHER_OPERATORS
+        elif not self.has_drawn:
+            self.reason = expected.difference(step)
 
     def end(self) -> None:
         """To be called after the run: nothing may be left."""
@@ -276,85 +219,23 @@ class NarrowFailed(Exception):
 
 
 def _collected(model: nn.Module, run: Run, mode) -> list[Tensor]:
-    with kept_random_state(), torch.no_grad():
+    with kept_random_state(), torch.no_grad(), _full_precision():
         with mode:
             return [t.detach().clone() for t in tensors_in(run(model))]
 
 
-def _name(op) -> str:
-    if hasattr(op, 'overloadpacket'):
-        return f'{op.overloadpacket}.{op._overloadname}'
-    return f'{op.__module__}.{op.__name__}'
-
-
-def _numbers(op, args, kwargs) -> tuple[float, ...]:
-    """What an operator is given in Python that is no length."""
-    schema = getattr(op, '_schema', None)
-    if schema is None:  # of an autograd function integers may be widths
-        leaves = [*args, *kwargs.values()]
-        return tuple(v for v in leaves if isinstance(v, float))
-    names = [argument.name for argument in schema.arguments]
-    given = {**dict(zip(names, args)), **kwargs}
-    found: list[float] = []
-    for name, value in given.items():
-        if name not in LENGTHS:
-            values = value if isinstance(value, (list, tuple)) else [value]
-            found += [v for v in values if isinstance(v, (int, float))]
-    return tuple(found)
-
-
-def _scalars(args) -> tuple[float, ...]:
-    """Tensors of no dimension, which may hold a number that was counted."""
-    return tuple(
-        float(tensor)
-        for tensor in tensors_among(*args)
-        if tensor.ndim == 0 and not tensor.is_complex()
-    )
-
-
-def _shapes(step: Step) -> list[tuple[int, ...]]:
-    return [result[0] for result in step.results]
-
-
-def _result(tensor: Tensor) -> tuple:
-    if not tensor.is_floating_point():
-        return (tuple(tensor.shape),)
-    values = tensor.detach().double()
-    return (
-        tuple(tensor.shape),
-        float(values.sum()),
-        float(values.abs().sum()),
-        bool(values.isfinite().all()),
-    )
-
-
-def _difference(expected: Step | None, found: Step) -> str | None:
-    if expected is None or expected.place != found.place:
-        return OTHER_OPERATORS
-    if not _are_close(expected.numbers, found.numbers):
-        return f'{found.place} computes with another number after a cut'
-    for masked, narrow in zip(expected.results, found.results):
-        if len(masked) > 1 and not masked[3] and narrow[3]:
-            return not_finite(found.place)
-        if len(masked) > 1 and masked[0] == narrow[0]:
-            apart = RESULTS_APART * masked[2]
-            if any(abs(masked[i] - narrow[i]) > apart for i in (1, 2)):
-                return f'{found.place} gives other values after a cut'
-    return None
-
-
-def not_finite(place: str) -> str:
-    """The reason for a channel whose zeros become NaN or infinity."""
-    return f'{place} makes a number that is not finite of a masked channel'
-
-
-def _are_close(expected: tuple, found: tuple) -> bool:
-    return len(expected) == len(found) and all(
-        a == b
-        or (a != a and b != b)
-        or math.isclose(a, b, rel_tol=NUMBERS_APART)
-        for a, b in zip(expected, found)
-    )
+@contextmanager
+def _full_precision():
+    """Products of 32 bits on a GPU: of 19 they differ by what a cut does."""
+    backends = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [backend.allow_tf32 for backend in backends]
+    try:
+        for backend in backends:
+            backend.allow_tf32 = False
+        yield
+    finally:
+        for backend, allowed in zip(backends, before):
+            backend.allow_tf32 = allowed
 
 
 def _results_apart(

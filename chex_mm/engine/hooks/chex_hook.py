@@ -25,6 +25,7 @@ from ..randomness import set_random_state
 from ..tracing import trace_detector, training_batch
 from . import recipe, report
 from .checkpoint import check_shapes, graph_from_state, graph_state
+from .claim import Claim
 from .compute import TrainingCompute, flops_share
 from .history import History
 from .replicas import check_replicas, shared_graph, shared_plan
@@ -69,6 +70,7 @@ class CHEXHook(Hook):
         self._saved: dict | None = None  # of the checkpoint to resume
         self._random = RandomStates()
         self._history: History | None = None
+        self._claim: Claim | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Traces the model and makes, or resumes, the sub-model."""
@@ -80,6 +82,8 @@ class CHEXHook(Hook):
         model = bare_model(runner)
         graph = self._graph(runner, model)
         self._prepare_norms(runner, model, graph)
+        if self.settings.verify:
+            self._claim = Claim(runner)
         self.explorer = ChannelExplorer(
             model,
             graph,
@@ -97,6 +101,7 @@ class CHEXHook(Hook):
             runner.work_dir, self.explorer, self.schedule, runner.max_iters
         )
         runner.logger.info(report.start_summary(self.explorer, self.schedule))
+        self._check_claim(runner)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Gives a resumed run its random states back, see `resume`."""
@@ -308,6 +313,15 @@ class CHEXHook(Hook):
         seconds = time.perf_counter() - start
         report.report_step(runner, self.explorer, plan, done, seconds)
         self._history.add(runner.iter + 1, seconds)
+        self._check_claim(runner)
+
+    def _check_claim(self, runner: Runner) -> None:
+        if self._claim is not None:
+            seconds = self._claim.check(self.explorer)
+            runner.logger.info(
+                'CHEX: the masked and the narrow model agree '
+                f'({seconds:.1f} s, {self._claim.seconds:.1f} s in all).'
+            )
 
     @property
     def _copies(self) -> tuple[nn.Module, ...]:

@@ -31,6 +31,8 @@ class Settings(Schedule):
             scratch; None leaves them alone.
         seed: Decides every random draw; default: the runner's.
         strict: Refuse a model with operators that have no rule.
+        verify: Run one batch through the masked and the narrow model at the
+            start and after every exploration step, and stop if they differ.
         report: Whether the end of a run writes `report/report.html` into its
             work directory, as `tools/report.py` does.
     """
@@ -45,6 +47,7 @@ class Settings(Schedule):
     norm_init: Union[float, None] = 0.5
     seed: Union[int, None] = None
     strict: bool = False
+    verify: bool = True
     report: bool = True
 
     def __post_init__(self):

@@ -1,0 +1,101 @@
+"""The claim that masked and narrow model are one, checked while a run trains.
+
+The check is about the masks that are in use, and leaves no trace in the run.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.model import revert_sync_batchnorm
+from mmengine.runner import Runner
+from torch import nn
+
+from ...errors import ChexError
+from ...explore.explorer import ChannelExplorer
+from ..models.masked_backbone import drop_masks
+from ..randomness import fixed_random_state
+from ..tracing import run_paths, training_batch
+from .training_run import bare_model
+
+
+class Claim:
+    """Runs one batch through the masked and the narrow model.
+
+    The first rank does, and all of them stop if it says so.
+
+    Args:
+        runner: At the start of its training, the model dense.
+    """
+
+    def __init__(self, runner: Runner):
+        self.seconds = 0.0  # that all checks have taken
+        self._paths: tuple[Callable, ...] = ()
+        if is_main_process():
+            model = _alone(copy.deepcopy(bare_model(runner)))
+            with fixed_random_state():
+                paths = run_paths(model, training_batch(runner))
+            self._paths = paths.replayed
+
+    def check(self, explorer: ChannelExplorer) -> float:
+        """Checks the sub-model of now; returns the seconds that it took.
+
+        Raises:
+            ChexError: Names the first operator that differs.
+        """
+        start, verdict = time.perf_counter(), ['']
+        if is_main_process():
+            verdict = [self._verdict(explorer)]
+        broadcast_object_list(verdict)
+        if verdict[0]:
+            raise ChexError(
+                f'After step {explorer.steps_done} of the exploration: '
+                f'{verdict[0]}'
+            )
+        seconds = time.perf_counter() - start
+        self.seconds += seconds
+        return seconds
+
+    def _verdict(self, explorer: ChannelExplorer) -> str:
+        try:
+            runs = map(_run, self._paths)
+            with fixed_random_state():
+                explorer.verify(next(runs), tuple(runs))
+        except ChexError as error:
+            return str(error)
+        return ''
+
+
+def _alone(model: nn.Module) -> nn.Module:
+    """The model without other processes and without masks of its own."""
+    if any(type(m).__name__ == 'SyncBatchNorm' for m in model.modules()):
+        model = revert_sync_batchnorm(model)
+    drop_masks(model)
+    return model
+
+
+def _run(path: Callable) -> Callable:
+    """Runs a path in this process, both models on the same regions."""
+    shared = None
+
+    def run(model: nn.Module):
+        nonlocal shared
+        model = _alone(model)
+        if shared is None:
+            shared = _sharing(path, model)
+        return shared(model)
+
+    return run
+
+
+def _sharing(path: Callable, model: nn.Module) -> Callable:
+    kinds = {type(module).__module__ for module in model.modules()}
+    if not any(kind.startswith('mmdet.') for kind in kinds):
+        return path
+    # Here, because it needs mmdet, which the model then has.
+    from ..regions import SharedRegions
+
+    return SharedRegions(path)
