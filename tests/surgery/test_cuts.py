@@ -1,0 +1,74 @@
+"""Cuts that aim: what the first left out, single channels, slices."""
+
+import torch
+from torch import nn
+
+import chex_mm
+from chex_mm.channels.trace import Runs, graph_of, trace
+from chex_mm.surgery.cuts import aimed_cuts, random_masks
+from chex_mm.surgery.origin import Origin
+
+from ..channels.toy_networks import conv
+
+X = torch.randn(2, 3, 4, 4)
+
+
+def origin_of(model):
+    facts = trace(model, Runs.of((X,)), {})
+    return Origin(graph_of(model, facts), facts, {})
+
+
+def chain(*widths):
+    sizes = (3, *widths, 2)
+    return nn.Sequential(*(conv(a, b) for a, b in zip(sizes, sizes[1:])))
+
+
+def test_the_second_cut_keeps_what_the_first_left_out():
+    origin = origin_of(chain(9, 6))
+    first = random_masks(origin.graph)
+    second, *_ = aimed_cuts(origin, first)
+    assert {n: m.tolist() for n, m in second.keep.items()} == {
+        n: (~m).tolist() for n, m in first.items()
+    }
+    assert not second.is_single
+
+
+def test_the_last_cut_leaves_one_channel_each():
+    origin = origin_of(chain(9, 6))
+    *_, last = aimed_cuts(origin, random_masks(origin.graph))
+    assert [int(m.sum()) for m in last.keep.values()] == [1, 1]
+    assert last.is_single
+
+
+def test_every_fourth_group_is_hardly_cut():
+    graph = chex_mm.trace_channels(chain(20, 20, 20, 20, 20), (X,))
+    kept = [int(mask.sum()) for mask in random_masks(graph).values()]
+    assert kept[3] == 18
+    assert max(kept[:3] + kept[4:]) <= 14
+
+
+class Sliced(nn.Module):
+    """Uneven slices of two maps."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = conv(3, 5), conv(3, 7), conv(12, 2)
+
+    def forward(self, x):
+        a, b = self.a(x), self.b(x)
+        parts = a[:, 3:], a[:, :3], b[:, 1:], b[:, :1]
+        return self.c(torch.cat(parts, 1))
+
+
+def test_slices_are_aimed_at_from_both_sides():
+    origin = origin_of(Sliced())
+    cuts = [
+        {n: mask.long().tolist() for n, mask in aim.keep.items()}
+        for aim in aimed_cuts(origin, random_masks(origin.graph))
+        if aim.is_at_take
+    ]
+    drawn = [cut['a'] for cut in cuts if 'a' in cut]
+    assert [0, 0, 0, 1, 1] in drawn and [1, 1, 1, 0, 0] in drawn
+    drawn = [cut['b'] for cut in cuts if 'b' in cut]
+    assert [0, 1, 1, 1, 1, 1, 1] in drawn and [1, 0, 0, 0, 0, 0, 0] in drawn
+    assert len(cuts) == 4  # those of different groups share one
