@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +21,7 @@ from .origin import Origin
 Masks = dict[str, Tensor]
 
 MILD = 4  # of how many groups one is hardly cut
+ROUND = 24, 8, 4, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ def aimed_cuts(origin: Origin, first: Masks) -> Iterator[Aim]:
         first: The masks of the first cut.
     """
     sizes = {name: group.size for name, group in origin.graph.free.items()}
-    yield _aim({name: ~mask for name, mask in first.items()})
+    yield _aim({name: _telling(~mask) for name, mask in first.items()})
     for keep in _at_takes(origin):
         yield _aim(keep, is_at_take=True)
     generator = torch.Generator().manual_seed(len(sizes))
@@ -91,16 +91,36 @@ def _some(size: int, number: int, generator: torch.Generator) -> Tensor:
     return mask
 
 
+def _telling(mask: Tensor) -> Tensor:
+    """The mask with some more channels, so that their number tells.
+
+    What code does with round numbers (`if width % 8 == 0`) shows where some
+    number is round that was not; single channels show the opposite.
+    """
+    size, kept = len(mask), int(mask.sum())
+    for step in ROUND:
+        number = -(-kept // step) * step
+        if size % step and number < size:
+            rest = (~mask).nonzero()[:, 0]
+            mask = mask.clone()
+            mask[rest[: number - kept]] = True
+            break
+    return mask
+
+
 def _at_takes(origin: Origin) -> list[Masks]:
     """Cuts that keep what slices take, and cuts that keep the rest.
 
     Slices of different groups share a cut.
     """
     cuts: list[Masks] = []
+    known = set()
     for take in origin.takes():
-        if not take.is_of_channels:
-            continue
-        for keep in _sides(origin, take):
+        for keep in _sides(origin, take) if take.is_of_channels else ():
+            key = tuple((n, tuple(m.tolist())) for n, m in keep.items())
+            if key in known:
+                continue
+            known.add(key)
             place = next((c for c in cuts if c.keys().isdisjoint(keep)), None)
             if place is None:
                 place = {}
@@ -110,16 +130,16 @@ def _at_takes(origin: Origin) -> list[Masks]:
 
 
 def _sides(origin: Origin, take: Take) -> Iterator[Masks]:
-    """For every piece: what is in it, and what is not, by group."""
+    """For every piece what is in it, and what is not, before and after."""
+    places = torch.arange(len(take.labels))
     for piece in take.pieces:
-        is_in = np.zeros(len(take.labels), dtype=bool)
-        is_in[piece.numpy()] = True
-        inside = origin.masks_of(take.labels[torch.from_numpy(is_in)])
-        outside = origin.masks_of(take.labels[torch.from_numpy(~is_in)])
-        for side in (inside, outside):
+        is_in = torch.isin(places, piece)
+        sides = is_in, ~is_in, places < piece.min(), places > piece.max()
+        for side in sides:
+            found = origin.masks_of(take.labels[side])
             keep = {
                 name: mask
-                for name, mask in side.items()
+                for name, mask in found.items()
                 if mask.any() and not mask.all()
             }
             if keep:
