@@ -102,5 +102,5 @@ def test_what_is_before_and_after_a_slice_is_aimed_at_as_well():
         for aim in aimed_cuts(origin, random_masks(origin.graph))
         if aim.is_at_take
     }
-    # a channel that meets itself is pinned, so six may be cut
+    # the channel that two columns read is a group of its own
     assert drawn == {'111000', '000111'}
