@@ -22,6 +22,9 @@ from .cases import (
 
 aten = torch.ops.aten
 
+ONE = Given((9,), (2, 1, 6, 6))  # a single channel
+SCALAR = Given((9,), (1,), 0)
+
 POINTWISE = [
     Case('pointwise', torch.relu),
     Case('pointwise', lambda x: x.sigmoid_()),
@@ -29,7 +32,24 @@ POINTWISE = [
     Case('pointwise', lambda x, y: x.mul_(y), (X, Y), ties=PAIRS),
     Case('pointwise', lambda x: x + ONES, out=None, pins=ALL),
     Case('pointwise', lambda x: x * ONES[:, :1]),
-    Case('pointwise', torch.mul, (X, Given((5,), (2, 1, 6, 6))), pins=(5,)),
+    Case('pointwise', torch.mul, (X, ONE), pins=(9,)),
+    Case('pointwise', torch.mul, (ONE, X), pins=(9,)),
+    Case('pointwise', lambda n, x: n.expand_as(x) * x, (ONE, X), pins=(9,)),
+    Case('pointwise', lambda x, n: x.mul_(n), (X, ONE), pins=(9,)),
+    Case(
+        'pointwise',
+        torch.addcmul,
+        (ONE, X, Y),
+        ties=PAIRS,
+        pins=(9,),
+    ),
+    Case(
+        'pointwise',
+        lambda n, x: torch.where(ONES[:, :1] > 0, n, x),
+        (ONE, X),
+        pins=(9,),
+    ),
+    Case('pointwise', lambda n, x: n * x, (SCALAR, X), pins=(9,)),
     Case(
         'pointwise',
         torch.where,
