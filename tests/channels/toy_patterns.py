@@ -42,3 +42,65 @@ class GateOfOneChannel(Fused):
     def fuse(self, a, b):
         gates = self.gate(a.mean((2, 3))).sigmoid()[..., None, None]
         return gates[:, :1] * a + gates[:, 1:].expand_as(b) * b
+
+
+@toy({'a': '4: a:0 a.bias:0 filter:0 b:1', 'b': '5: b:0 b.bias:0 c:1'})
+class SpectralFilter(nn.Module):
+    """A learned complex filter per channel and frequency, stored as pairs."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = conv(3, 4), conv(4, 5), conv(5, 2)
+        self.filter = nn.Parameter(torch.randn(4, 8, 5, 2))
+
+    def forward(self, x):
+        x = self.a(x)
+        spectrum = torch.fft.rfft2(x, norm='ortho')
+        spectrum = spectrum * torch.view_as_complex(self.filter)
+        x = torch.fft.irfft2(spectrum, s=x.shape[-2:], norm='ortho')
+        return self.c(self.b(x).relu())
+
+
+@toy(
+    {
+        'a': '4: a:0 a.bias:0 b:1',
+        'b': '5: b:0 b.bias:0 c:1',
+        'c': '6: c:0 c.bias:0 d:1',
+    }
+)
+class ComplexLayers(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = conv(3, 4, dtype=torch.cfloat)
+        self.b = conv(4, 5, 3, dtype=torch.cfloat)
+        self.c = nn.Linear(5, 6, dtype=torch.cfloat)
+        self.d = nn.Linear(6, 2)
+
+    def forward(self, x):
+        x = self.b(self.a(x.to(torch.cfloat))).mean((2, 3))
+        return self.d(self.c(x).abs())
+
+
+@toy(
+    {'b': '5: b:0 b.bias:0 c:1'},
+    pinned={'a': 'transforms over channels'},
+)
+class TransformOverChannels(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = conv(3, 4), conv(4, 5), conv(5, 2)
+
+    def forward(self, x):
+        return self.c(self.b(torch.fft.fft(self.a(x), dim=1).abs()))
+
+
+@toy(FUSED, pinned={'weights': 'it is broadcast over channels'})
+class ScaledKernel(Fused):
+    """A number that is spread over a weight."""
+
+    def fuse(self, a, b):
+        return (a + b) * self.weights[0]
+
+    def forward(self, x):
+        x = self.fuse(self.a(x), self.b(x))
+        return F.conv2d(x, self.weights[1] * self.c.weight, self.c.bias)

@@ -16,6 +16,7 @@ from chex_mm.channels.rules import (  # noqa: F401  (fill the tables)
     products,
     reductions,
     sampling,
+    spectra,
     vanishing,
 )
 from chex_mm.channels.rules.table import (

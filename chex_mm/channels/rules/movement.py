@@ -19,10 +19,15 @@ from chex_mm.channels.labels import (
 )
 from chex_mm.channels.rules.pointwise import merged
 from chex_mm.channels.rules.table import rule
-from chex_mm.channels.rules.weights import padded, viewed
+from chex_mm.channels.rules.weights import (
+    NOT_FOR_LABELS,
+    carried,
+    padded,
+    taken,
+    viewed,
+)
 
 aten = torch.ops.aten
-NOT_FOR_LABELS = ('dtype', 'layout', 'device', 'pin_memory', 'memory_format')
 
 
 def moved(flow, call):
@@ -45,6 +50,10 @@ def moved(flow, call):
     aten.unfold,
 )
 def move(flow, call):
+    if flow.is_weight(call.inputs[0]):
+        axes = carried(flow, call)
+        if axes is not None:
+            return axes
     return moved(flow, call)
 
 
@@ -73,6 +82,8 @@ def join(flow, call):
     aten.alias,
     aten.lift_fresh,
     aten._to_copy,
+    aten._conj,
+    aten._neg_view,
 )
 def keep(flow, call):
     tensor = call.inputs[0]
@@ -151,6 +162,10 @@ def take(flow, call):
 
     Equal pieces stay equal: the same slot of each piece is one channel.
     """
+    if isinstance(call.out, Tensor) and flow.is_weight(call['self']):
+        axes = taken(flow, call)
+        if axes is not None:
+            return axes
     labels = flow.labels(call['self'])
     out = moved(flow, call)
     dim = call['dim'] % labels.ndim

@@ -22,6 +22,8 @@ aten = torch.ops.aten
     aten.leaky_relu_,
     aten._prelu_kernel,
     aten.log_sigmoid_forward,
+    aten.complex,
+    aten.polar,
 )
 def tie(flow, call):
     if weights.are_weights(flow, call):

@@ -62,6 +62,13 @@ aten = torch.ops.aten
     aten.topk,
     aten.grid_sampler_2d,
     aten.grid_sampler_3d,
+    aten._fft_r2c,
+    aten._fft_c2r,
+    aten._fft_c2c,
+    aten.view_as_real,
+    aten.view_as_complex,
+    aten._conj,
+    aten._neg_view,
     *KEEPING_ZEROS,
     *DIMS_OF,
 )
@@ -97,6 +104,8 @@ def put(flow, call) -> bool:
     aten.leaky_relu,
     aten.leaky_relu_,
     aten._prelu_kernel,
+    aten.complex,
+    aten.polar,
 )
 def tried(flow, call) -> bool:
     """Element by element: tried out on zeros."""
