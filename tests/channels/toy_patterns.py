@@ -6,6 +6,20 @@ from torch import nn
 
 from .toy_networks import conv, toy
 
+FREE = {'a': '4: a:0 a.bias:0 b:1'}
+
+
+class Between(nn.Module):
+    """Two convolutions with a function between them."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = conv(3, 4), conv(4, 2)
+
+    def forward(self, x):
+        return self.b(self.between(self.a(x)))
+
+
 FUSED = {'a': '4: a:0 a.bias:0 b:0 b.bias:0 c:1'}
 
 
@@ -104,3 +118,52 @@ class ScaledKernel(Fused):
     def forward(self, x):
         x = self.fuse(self.a(x), self.b(x))
         return F.conv2d(x, self.weights[1] * self.c.weight, self.c.bias)
+
+
+@toy(FREE)
+class WithinChannels(Between):
+    """Each of these acts on every channel by itself."""
+
+    def between(self, x):
+        x = x.roll(1, 2).rot90(1, (2, 3)).tril()
+        x = F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2)
+        x = F.fold(F.unfold(x, 3), x.shape[2:], 3)
+        x = torch.diag_embed(x.diagonal(dim1=2, dim2=3), dim1=2, dim2=3)
+        x = x.gather(2, x.argsort(2)).unfold(3, 4, 2).amax(-1)
+        return F.interpolate(x, 6, mode='bicubic', antialias=True)
+
+
+@toy(FREE)
+class Spectrogram(Between):
+    """Torch cuts a signal into frames by their places in memory."""
+
+    def between(self, x):
+        window = torch.ones(8)
+        signal = x.flatten(0, 1).flatten(1)
+        frames = torch.stft(signal, 8, window=window, return_complex=True)
+        back = torch.istft(frames * 2, 8, window=window, length=64)
+        return back.view(x.shape)
+
+
+@toy({}, pinned={'a': 'aten.roll.default in the model moves channels'})
+class Rolled(Between):
+    def between(self, x):
+        return x.roll(1, 1)
+
+
+@toy({}, pinned={'a': 'aten.unfold.default in the model moves channels'})
+class SlidingWindow(Between):
+    def between(self, x):
+        return F.pad(x, (0, 0, 0, 0, 1, 1)).unfold(1, 3, 1).sum(-1)
+
+
+@toy({}, pinned={'a': 'aten.diagonal.default in the model moves channels'})
+class DiagonalOverChannels(Between):
+    def between(self, x):
+        return x.diagonal(0, 1, 2).transpose(1, 2)[..., None]
+
+
+@toy({}, pinned={'a': 'aten.tril.default in the model moves channels'})
+class TriangleOverChannels(Between):
+    def between(self, x):
+        return x.transpose(1, 3).tril().transpose(1, 3)

@@ -24,6 +24,8 @@ aten = torch.ops.aten
     aten.log_sigmoid_forward,
     aten.complex,
     aten.polar,
+    aten.masked_fill,
+    aten.masked_fill_,
 )
 def tie(flow, call):
     if weights.are_weights(flow, call):
