@@ -120,6 +120,8 @@ class Facts:
 
     def are_rows(self, labels: Tensor) -> bool:
         """Whether they are all rows of a tensor, constant in each row."""
+        if not labels.ndim:
+            return False
         few = without_repeats(labels, but=0)
         return few.numel() == len(labels) and any(
             space.dim == 0 and torch.equal(space.labels, few.flatten())

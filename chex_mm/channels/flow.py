@@ -29,6 +29,18 @@ from chex_mm.channels.labelling import Labelling
 from chex_mm.channels.rules.table import ZEROS
 from chex_mm.channels.vanishing import Vanishing
 from chex_mm.channels.watch import Watch, tensors_among
+from chex_mm.errors import ChexError
+
+# What torch and Python raise; a disagreement or a refusal passes through.
+RULE_FAILS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def _entry(table: dict[Any, Callable], call: Call) -> Callable | None:
@@ -117,17 +129,32 @@ class Flow(Labelling, Watch):
         """Applies the rule of a call and labels what it returned."""
         call = replace(call, out=out)
         self.place = call.place
-        rule = self.rule_of(call)
+        try:
+            self._apply(self.rule_of(call), call)
+        except ChexError:
+            raise
+        except RULE_FAILS as error:
+            # Its operator does not take labels (complex, sparse). What it has
+            # tied so far is tied too much at worst.
+            message = str(error).strip().partition('\n')[0]
+            reason = f'the rule for {call.place} fails ({message})'
+            self._unknown(call, reason)
+            self._label_outs(call, None)
+        self._pass_zeros(call)
+
+    def _apply(self, rule: Callable | None, call: Call) -> None:
         labels = NotImplemented if rule is None else rule(self, call)
         if labels is NotImplemented:
-            self._unknown(call)
+            self._unknown(call, f'no rule for {call.place}')
             labels = None
+        self._label_outs(call, labels)
+
+    def _label_outs(self, call: Call, labels) -> None:
         if not isinstance(labels, (tuple, list)):
             labels = (labels,) * len(call.outs)
         for tensor, label in zip(call.outs, labels):
             if isinstance(tensor, Tensor):
                 self.label(tensor, label, call.writes(tensor))
-        self._pass_zeros(call)
 
     def rule_of(self, call: Call) -> Callable | None:
         """The rule that serves a call, if any."""
@@ -155,12 +182,7 @@ class Flow(Labelling, Watch):
     def _pass_zeros(self, call: Call) -> None:
         """Notes what is zero in masked channels because its inputs are."""
         outs = tensors_among(call.outs)
-        zeros = _entry(ZEROS, call)
-        is_zero = (
-            zeros is not None
-            and any(map(self.has_channels, outs))
-            and zeros(self, call)
-        )
+        is_zero = any(map(self.has_channels, outs)) and self._keeps_zeros(call)
         self._entered = set()
         is_view = call.func is not None and call.func.is_view
         base = call.inputs[0] if is_view else None
@@ -168,6 +190,14 @@ class Flow(Labelling, Watch):
             self._vanishing.discard(out)
             if is_zero and self.has_channels(out):
                 self._vanishing.add(out, call.writes(out), base)
+
+    def _keeps_zeros(self, call: Call) -> bool:
+        """Whether outputs are zero where inputs are, as far as is known."""
+        zeros = _entry(ZEROS, call)
+        try:
+            return zeros is not None and zeros(self, call)
+        except RULE_FAILS:  # an operator that does not run on its probes
+            return False
 
     @contextmanager
     def paused(self):
@@ -178,7 +208,7 @@ class Flow(Labelling, Watch):
         finally:
             self._is_paused = False
 
-    def _unknown(self, call: Call) -> None:
+    def _unknown(self, call: Call, reason: str) -> None:
         outs = tree_flatten(call.out)[0]
         self.facts.unknown[
             UnknownOp(
@@ -188,7 +218,7 @@ class Flow(Labelling, Watch):
                 tuple(tuple(t.shape) for t in outs if isinstance(t, Tensor)),
             )
         ] = None
-        self.pin_inputs(call, f'no rule for {call.place}')
+        self.pin_inputs(call, reason)
 
     def pin_inputs(self, call: Call, reason: str) -> None:
         """Pins whatever channels enter a call."""

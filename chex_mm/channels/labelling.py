@@ -83,6 +83,11 @@ class Labelling:
         if id(tensor) in self._names:
             return  # a buffer updated in place keeps its own labels
         if isinstance(labels, Tensor):
+            if labels.shape != tensor.shape:
+                raise ValueError(
+                    f'labels of shape {tuple(labels.shape)} do not describe '
+                    f'a tensor of shape {tuple(tensor.shape)}'
+                )
             labels = None if self.are_fixed(labels) else with_repeats(labels)
         if written and tensor._base is not None:
             self._write_through(tensor, labels)

@@ -108,26 +108,25 @@ def encounter(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(pairs), torch.from_numpy(fixed)
 
 
-def representatives(a: Tensor, b: Tensor) -> list[Tensor]:
-    """Single channels that are broadcast over a dimension of channels.
+def is_spread_over(one: Tensor, other: Tensor) -> bool:
+    """Whether a single channel is broadcast over a dimension of channels.
 
     `features * attention[:, :1]`: cutting that one channel would change all
     the others.
     """
-    found = []
-    ndim = max(a.ndim, b.ndim)
-    a = a[(None,) * (ndim - a.ndim)]
-    b = b[(None,) * (ndim - b.ndim)]
-    for one, other in ((a, b), (b, a)):
-        short = [d for d, size in enumerate(one.shape) if size == 1]
-        if (
-            any(other.shape[d] > 1 for d in short)
-            and bool(without_repeats(one).any())
-            and any(other.shape[d] > 1 for d in varying(other) if d in short)
-            and not varying(one)  # else its channels are along another one
-        ):
-            found.append(one)
-    return found
+    if one.shape == other.shape or varying(one):
+        return False  # where it varies, its channels are along another one
+    one = one[(None,) * max(0, other.ndim - one.ndim)]
+    behind = one.ndim - other.ndim
+    return bool(without_repeats(one).any()) and any(
+        one.shape[behind + dim] == 1 for dim in varying(other)
+    )
+
+
+def representatives(a: Tensor, b: Tensor) -> list[Tensor]:
+    """Single channels that are broadcast over a dimension of channels."""
+    both = (a, b), (b, a)
+    return [one for one, other in both if is_spread_over(one, other)]
 
 
 def unlabelled_at_full_size(fixed: Tensor, other: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ class Vanishing:
         is_written: bool = False,
         base: Tensor | None = None,
     ) -> None:
-        """Adds a floating-point tensor; of others zeros say nothing.
+        """Adds a real or complex tensor; of indices zeros say nothing.
 
         Torch counts a write, and lets a view share its base's count, only
         after a dispatch mode has seen the operator.
@@ -46,7 +46,7 @@ class Vanishing:
             is_written: Whether the operator wrote into it.
             base: What the operator made a view of.
         """
-        if tensor.is_floating_point():
+        if tensor.is_floating_point() or tensor.is_complex():
             later = is_written and not tensor.is_inference()
             counted = tensor if base is None else base
             self._versions[tensor] = self._version(counted) + later

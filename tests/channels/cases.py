@@ -192,7 +192,7 @@ ONES = torch.ones(2, 4, 6, 6)
 
 def same(key, *arguments, x=X, **settings):
     """The operator passes labels on as they are."""
-    return Case(key, lambda x: key(x, *arguments, **settings), (x,))
+    return Case(key, lambda x: key(x, *arguments, **settings), (x,), dim=x.dim)
 
 
 def across(key, *arguments, x=X, **settings):

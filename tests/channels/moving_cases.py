@@ -22,6 +22,9 @@ from .cases import (
 
 aten = torch.ops.aten
 
+ONE = Given((9,), (2, 1, 6, 6))  # a single channel
+SCALAR = Given((9,), (1,), 0)
+
 POINTWISE = [
     Case('pointwise', torch.relu),
     Case('pointwise', lambda x: x.sigmoid_()),
@@ -29,7 +32,24 @@ POINTWISE = [
     Case('pointwise', lambda x, y: x.mul_(y), (X, Y), ties=PAIRS),
     Case('pointwise', lambda x: x + ONES, out=None, pins=ALL),
     Case('pointwise', lambda x: x * ONES[:, :1]),
-    Case('pointwise', torch.mul, (X, Given((5,), (2, 1, 6, 6))), pins=(5,)),
+    Case('pointwise', torch.mul, (X, ONE), pins=(9,)),
+    Case('pointwise', torch.mul, (ONE, X), pins=(9,)),
+    Case('pointwise', lambda n, x: n.expand_as(x) * x, (ONE, X), pins=(9,)),
+    Case('pointwise', lambda x, n: x.mul_(n), (X, ONE), pins=(9,)),
+    Case(
+        'pointwise',
+        torch.addcmul,
+        (ONE, X, Y),
+        ties=PAIRS,
+        pins=(9,),
+    ),
+    Case(
+        'pointwise',
+        lambda n, x: torch.where(ONES[:, :1] > 0, n, x),
+        (ONE, X),
+        pins=(9,),
+    ),
+    Case('pointwise', lambda n, x: n * x, (SCALAR, X), pins=(9,)),
     Case(
         'pointwise',
         torch.where,
@@ -82,7 +102,6 @@ MOVEMENT = [
     same(aten.repeat, (1, 1, 2, 2)),
     Case(aten.repeat, lambda x: x.repeat(1, 2, 1, 1), out=ALL + ALL),
     Case(aten.flip, lambda x: x.flip(1), out=(4, 3, 2, 1)),
-    Case(aten.roll, lambda x: x.roll(1, 1), out=(4, 1, 2, 3)),
     Case(
         aten.stack,
         lambda x, y: torch.stack((x, y), 2).flatten(1, 2),
@@ -90,7 +109,6 @@ MOVEMENT = [
         (1, 1, 2, 2, 3, 3, 4, 4),
         ties=PAIRS,
     ),
-    Case(aten.unfold, lambda x: x.unfold(2, 2, 2)),
     Case(
         aten.cat, lambda x, y: torch.cat((x, y), 1), (X, Y), (*ALL, 5, 6, 7, 8)
     ),
@@ -281,7 +299,12 @@ DATA = [
         (aten.bincount, lambda x: x[0, :, 0, 0].long().bincount()),
         (aten.isin, lambda x: torch.isin(x, torch.ones(2))),
         (aten.searchsorted, lambda x: torch.searchsorted(torch.rand(3), x)),
-        (aten.bucketize, lambda x: torch.bucketize(x, torch.rand(3))),
+        (
+            aten.bucketize,
+            lambda x: torch.bucketize(x, x[0, :, 0, 0].clone()),
+        ),
+        (aten.take, lambda x: x.take(torch.arange(3))),
+        (aten.histc, torch.histc),
     )
 ]
 DATA[0] = Case(

@@ -1,6 +1,9 @@
 """Cases for operators that sum, normalise or sample."""
 
+from functools import partial
+
 import torch
+import torch.nn.functional as F
 
 from .cases import (
     ALL,
@@ -55,6 +58,9 @@ NORMS = [
         out=None,
         pins=ALL,
     ),
+    same(aten.renorm, 2, 1, 1.0),
+    across(aten.renorm, 2, 0, 1.0),
+    same(aten.renorm_, 2, 1, 1.0),
 ]
 
 W = Parameter((5, 4, 1, 1))
@@ -250,8 +256,19 @@ REDUCTIONS += [
     across(aten.min),
     across(aten.median),
 ]
-for op in (aten.prod, aten.any, aten.all, aten.argmax, aten.argmin):
-    REDUCTIONS += [same(op, 2), across(op, 1)]
+for op in (
+    aten.prod,
+    aten.any,
+    aten.all,
+    aten.argmax,
+    aten.argmin,
+    aten.nansum,
+    aten.nanmedian,
+    aten.mode,
+    aten.count_nonzero,
+):
+    dim = 2 if op is not aten.nansum else [2]
+    REDUCTIONS += [same(op, dim), across(op, 1 if dim == 2 else [1])]
 for op in (aten.max.dim, aten.min.dim, aten.median.dim):
     REDUCTIONS += [same(op, 2), same(op, 2, True), across(op, 1)]
 for op, *arguments in (
@@ -272,6 +289,14 @@ REDUCTIONS += [
     across(aten.kthvalue, 3, 1),
 ]
 
+
+def unpool(op, size, x, *rest):
+    """Back to where each channel had its largest elements."""
+    pool = F.max_pool2d if x.ndim == 4 else F.max_pool3d
+    found, indices = pool(x, 2, return_indices=True)
+    return op(found, indices, size, *rest)
+
+
 SAMPLING = [
     same(aten.upsample_nearest1d, [9], x=LINE),
     same(aten._upsample_nearest_exact1d, [9], x=LINE),
@@ -288,17 +313,30 @@ SAMPLING = [
     same(aten.upsample_bilinear2d, [9, 9], False),
     same(aten._upsample_bilinear2d_aa, [9, 9], False),
     same(aten.upsample_bicubic2d, [9, 9], False),
+    same(aten._upsample_bicubic2d_aa, [9, 9], False),
     same(aten.reflection_pad2d, [1, 1, 1, 1]),
     same(aten.replication_pad2d, [1, 1, 1, 1]),
     same(aten.max_pool3d_with_indices, [2, 2, 2], x=CUBE),
     same(aten.avg_pool3d, [2, 2, 2], x=CUBE),
     same(aten._adaptive_avg_pool3d, [2, 2, 2], x=CUBE),
     same(aten.adaptive_max_pool3d, [2, 2, 2], x=CUBE),
+    same(
+        aten.fractional_max_pool3d,
+        *([2, 2, 2], [2, 2, 2], torch.rand(2, 4, 3)),
+        x=CUBE,
+    ),
     same(aten.upsample_nearest3d, [9, 9, 9], x=CUBE),
     same(aten._upsample_nearest_exact3d, [9, 9, 9], x=CUBE),
     same(aten.upsample_trilinear3d, [9, 9, 9], False, x=CUBE),
     same(aten.reflection_pad3d, [1] * 6, x=CUBE),
     same(aten.replication_pad3d, [1] * 6, x=CUBE),
+    same(aten.avg_pool2d, [2, 2], x=Given(shape=(4, 1, 6, 6), dim=0)),
+    Case(aten.max_unpool2d, partial(unpool, aten.max_unpool2d, [6, 6])),
+    Case(
+        aten.max_unpool3d,
+        lambda x: unpool(aten.max_unpool3d, [6] * 3, x, [2] * 3, [0] * 3),
+        (CUBE,),
+    ),
     same(aten.grid_sampler_2d, torch.rand(2, 3, 3, 2), 0, 0, False),
     same(aten.grid_sampler_3d, torch.rand(2, 3, 3, 3, 3), 0, 0, False, x=CUBE),
     Case(

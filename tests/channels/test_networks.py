@@ -12,6 +12,7 @@ from chex_mm.channels.rules import PENALTIES, penalty
 from . import (  # noqa: F401  (fill the table)
     toy_code,
     toy_operators,
+    toy_patterns,
     toy_sharing,
     toy_sums,
 )

@@ -11,9 +11,17 @@ from chex_mm.channels.rules import RULES
 from .cases import outcome
 from .kernel_cases import KERNEL_CASES
 from .moving_cases import MOVING_CASES
+from .position_cases import POSITION_CASES
+from .spectral_cases import SPECTRAL_CASES
 from .summing_cases import SUMMING_CASES
 
-CASES = MOVING_CASES + SUMMING_CASES + KERNEL_CASES
+CASES = [
+    *MOVING_CASES,
+    *POSITION_CASES,
+    *SUMMING_CASES,
+    *KERNEL_CASES,
+    *SPECTRAL_CASES,
+]
 # Of point clouds; their cases are in tests/engine.
 ELSEWHERE = {
     f'chex_mm.engine.{name}_rules' for name in ('point', 'sparse', 'voxel')

@@ -92,6 +92,14 @@ def test_a_kernel_inside_an_autograd_function_is_unknown():
     assert unknown.inputs == unknown.outputs == ((1, 4, 4, 4),)
 
 
+def test_sparse_tensors_pin_and_are_reported():
+    graph = trace(lambda x: x.to_sparse().to_dense())
+    assert list(graph.free) == ['b']
+    assert [each.op for each in graph.unknown_ops] == [
+        'aten._to_sparse.default'
+    ]
+
+
 def test_an_autograd_function_of_known_operators_is_followed():
     graph = trace(Twice.apply, strict=True)
     assert list(graph.free) == ['a', 'b']
@@ -135,6 +143,48 @@ def test_rules_of_one_call(own_rule):
     assert list(graph.free) == (['a', 'b'] if own_rule is keep else ['b'])
     assert operator not in RULES
     assert len(graph.unknown_ops) == (own_rule is not keep)
+
+
+def fails(flow, call):
+    labels = flow.labels(call.inputs[0])
+    flow.tie(labels, labels.flip(1))  # half of what it would have said
+    raise IndexError('list index out of range')
+
+
+def short(flow, call):
+    return flow.labels(call.inputs[0])[:, :2]
+
+
+@pytest.mark.parametrize(
+    ('own_rule', 'message'),
+    [
+        (fails, 'list index out of range'),
+        (
+            short,
+            'labels of shape (1, 2, 4, 4) do not describe a tensor of shape '
+            '(1, 4, 4, 4)',
+        ),
+    ],
+)
+def test_a_rule_that_fails_pins_and_is_reported(own_rule, message):
+    operator = torch.ops.chex_mm_test.sharpen
+    graph = trace(sharpen, rules={**RULES, operator: own_rule})
+    assert list(graph.free) == ['b']
+    assert graph.groups['a'].pinned == (
+        'the rule for chex_mm_test.sharpen.default in inner.0 fails '
+        f'({message})'
+    )
+    assert graph.unknown_text() == TEXT
+
+
+def refuse(flow, call):
+    raise chex_mm.ChexError('A refusal.')
+
+
+def test_a_rule_may_refuse():
+    operator = torch.ops.chex_mm_test.sharpen
+    with pytest.raises(chex_mm.ChexError, match=r'A refusal\.'):
+        trace(sharpen, rules={**RULES, operator: refuse})
 
 
 def test_a_rule_for_an_autograd_function():

@@ -13,10 +13,13 @@ from chex_mm.channels.rules import (  # noqa: F401  (fill the tables)
     movement,
     norms,
     pointwise,
+    positions,
     products,
     reductions,
     sampling,
+    spectra,
     vanishing,
+    writing,
 )
 from chex_mm.channels.rules.table import (
     PENALTIES,

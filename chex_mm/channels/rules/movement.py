@@ -12,17 +12,20 @@ from torch.utils._pytree import tree_map
 from chex_mm.channels.facts import Take
 from chex_mm.channels.labelling import Axes
 from chex_mm.channels.labels import (
-    is_constant,
     spread,
     varying,
     without_repeats,
 )
-from chex_mm.channels.rules.pointwise import merged
 from chex_mm.channels.rules.table import rule
-from chex_mm.channels.rules.weights import padded, viewed
+from chex_mm.channels.rules.weights import (
+    NOT_FOR_LABELS,
+    carried,
+    padded,
+    taken,
+    viewed,
+)
 
 aten = torch.ops.aten
-NOT_FOR_LABELS = ('dtype', 'layout', 'device', 'pin_memory', 'memory_format')
 
 
 def moved(flow, call):
@@ -41,11 +44,21 @@ def moved(flow, call):
     'view',
     aten.repeat,
     aten.flip,
-    aten.roll,
-    aten.unfold,
+    aten.rot90,
 )
 def move(flow, call):
+    if flow.is_weight(call.inputs[0]):
+        axes = carried(flow, call)
+        if axes is not None:
+            return axes
     return moved(flow, call)
+
+
+@rule(aten.squeeze_, aten.unsqueeze_, aten.transpose_, aten.t_)
+def move_in_place(flow, call):
+    """The same on a view of the labels, which others may hold as well."""
+    labels = flow.labels(call['self'])
+    return call.func(**{**call.arguments, 'self': aten.alias(labels)})
 
 
 @rule(aten.cat, aten.stack)
@@ -73,6 +86,8 @@ def join(flow, call):
     aten.alias,
     aten.lift_fresh,
     aten._to_copy,
+    aten._conj,
+    aten._neg_view,
 )
 def keep(flow, call):
     tensor = call.inputs[0]
@@ -151,6 +166,10 @@ def take(flow, call):
 
     Equal pieces stay equal: the same slot of each piece is one channel.
     """
+    if isinstance(call.out, Tensor) and flow.is_weight(call['self']):
+        axes = taken(flow, call)
+        if axes is not None:
+            return axes
     labels = flow.labels(call['self'])
     out = moved(flow, call)
     dim = call['dim'] % labels.ndim
@@ -249,7 +268,42 @@ def unfold_patches(flow, call):
     return spread(vector, call.out.shape, dim)
 
 
-@rule(aten.index, aten.index_select, aten.gather)
+@rule(aten.gather)
+def pick_along(flow, call):
+    """Every channel may pick positions of its own, but not channels."""
+    index, dim = call['index'], call['dim']
+    if not flow.has_channels(index) or not all(
+        flow.is_constant(tensor, (dim,)) for tensor in call.inputs
+    ):
+        return pick(flow, call)
+    own, picking = (
+        flow.labels(tensor).narrow(dim, 0, 1) for tensor in call.inputs
+    )
+    if own.shape != picking.shape:
+        return pick(flow, call)
+    flow.tie(own, picking)
+    return own.expand(call.out.shape)
+
+
+@rule(aten.bucketize)
+def sort_in(flow, call):
+    """Each element by itself, among boundaries that are no channels."""
+    if flow.has_channels(call['boundaries']):
+        return end(flow, call)
+    return flow.labels(call['self'])
+
+
+@rule(aten.col2im)
+def fold_patches(flow, call):
+    """The patches of a channel add up to its map."""
+    area = call['kernel_size'][0] * call['kernel_size'][1]
+    dim = call.out.ndim - 3
+    patches = flow.vector(call['self'], dim).view(-1, area)
+    flow.tie(patches[:, :1].expand_as(patches), patches)
+    return spread(patches[:, 0], call.out.shape, dim)
+
+
+@rule(aten.index, aten.index_select)
 def pick(flow, call):
     """Picks by data: along channels the picked positions are fixed."""
     tensor = call['self']
@@ -260,7 +314,7 @@ def pick(flow, call):
         if isinstance(index, Tensor) and flow.has_channels(index):
             flow.pin(flow.labels(index), f'{call.place} uses it as an index')
     if call.key is aten.index:
-        picked = _indexed_dims(indices)
+        picked = indexed_dims(indices)
     else:
         picked = [call['dim'] % tensor.ndim]
     if any(d in dims for d in picked):
@@ -271,7 +325,7 @@ def pick(flow, call):
     return call.func(labels, call['dim'], call['index'])
 
 
-def _indexed_dims(indices) -> list[int]:
+def indexed_dims(indices) -> list[int]:
     dims, dim = [], 0
     for index in indices:
         # A bool mask consumes as many dimensions as it has.
@@ -282,140 +336,6 @@ def _indexed_dims(indices) -> list[int]:
             dims += range(dim, dim + width)
         dim += width
     return dims
-
-
-@rule(aten.as_strided_)
-def stride(flow, call):
-    """Torch changes the memory format of pooled features with it."""
-    if call.out.shape != flow.labels(call['self']).shape:
-        return NotImplemented
-    return flow.labels(call['self'])
-
-
-@rule(aten.copy_)
-def write(flow, call):
-    """What is written over channels is as many channels."""
-    if flow.is_weight(call['src']):
-        return NotImplemented
-    labels, before = flow.labels(call['src']), flow.labels(call['self'])
-    if without_repeats(before).any():
-        flow.tie(before, labels)
-    return labels.expand(before.shape)
-
-
-@rule(
-    aten.zeros_like,
-    aten.ones_like,
-    aten.empty_like,
-    aten.full_like,
-    aten.rand_like,
-    aten.randn_like,
-    aten.zero_,
-    aten.fill_,
-    aten.bernoulli_,
-    aten.uniform_,
-    aten.normal_,
-    aten.exponential_,
-)
-def follow(flow, call):
-    """Made, or filled, in the shape of its source, so it is cut with it."""
-    return flow.labels(call['self'])
-
-
-@rule(
-    aten.new_zeros,
-    aten.new_ones,
-    aten.new_empty,
-    aten.new_full,
-    aten.new_empty_strided,
-)
-def forget(flow, call):
-    """Sizes come from Python here: nothing is known, nothing is touched."""
-    flow.blank[call.out] = call.key is aten.new_zeros
-    return None
-
-
-@rule(aten.index_put_, aten._index_put_impl_)
-def put(flow, call):
-    """Writes whole channels at positions picked by data.
-
-    Into a tensor freshly made for it, the values bring their channels along.
-    """
-    target, indices = call['self'], call['indices']
-    picked = _indexed_dims(indices)
-    if any(i is not None and flow.has_channels(i) for i in indices):
-        return NotImplemented
-    if picked != list(range(picked[0], picked[-1] + 1)):
-        return NotImplemented  # torch puts such dimensions first
-    labels = _without_picked(flow.labels(call['values']), call, picked)
-    if labels is None:
-        return NotImplemented
-    return _written_over(flow, target, flow.labels(target), labels)
-
-
-@rule(
-    aten.scatter,
-    aten.scatter_,
-    aten.scatter_add,
-    aten.scatter_add_,
-    aten.scatter_reduce,
-    aten.scatter_reduce_,
-)
-def put_along(flow, call):
-    """Writes to positions picked by data, whole channels of all that is."""
-    target, index = call['self'], call['index']
-    dim, before = call['dim'] % target.ndim, flow.labels(target)
-    parts, source = [before], call.arguments.get('src')
-    if isinstance(source, Tensor):  # else a number
-        part = tuple(map(slice, index.shape))
-        parts.append(flow.labels(source)[part])
-    is_whole = all(
-        index.shape[d] == target.shape[d]
-        for d in range(index.ndim)
-        if d != dim
-    )
-    if (
-        not is_whole
-        or flow.has_channels(index)
-        or not all(is_constant(labels, (dim,)) for labels in parts)
-    ):
-        return NotImplemented
-    if len(parts) == 1 or not index.numel():
-        return before
-    before, written = (labels.narrow(dim, 0, 1) for labels in parts)
-    return _written_over(flow, target, before, written)
-
-
-def _written_over(flow, target: Tensor, before: Tensor, written: Tensor):
-    """Labels of `target`; what was freshly made for them brought none."""
-    if target not in flow.blank:
-        flow.tie(before, written)
-    return merged(written, before).expand(target.shape)
-
-
-def _without_picked(labels: Tensor, call, picked: list[int]) -> Tensor | None:
-    """Of what is written at picked positions: length 1 along these.
-
-    None if the labels differ there. A mask picks along one dimension.
-    """
-    before, behind = picked[0], call['self'].ndim - 1 - picked[-1]
-    index_dims = max(
-        1 if index.dtype in (torch.bool, torch.uint8) else index.ndim
-        for index in call['indices']
-        if index is not None
-    )
-    missing = before + index_dims + behind - labels.ndim
-    if missing < 0:
-        return None
-    labels = labels[(None,) * missing]
-    after = before + index_dims
-    dims = range(before, after)
-    if not labels.numel() or not is_constant(labels, dims):
-        return None
-    for dim in dims:
-        labels = labels.narrow(dim, 0, 1)
-    ones = (1,) * len(picked)
-    return labels.reshape(*labels.shape[:before], *ones, *labels.shape[after:])
 
 
 @rule(
@@ -430,7 +350,8 @@ def _without_picked(labels: Tensor, call, picked: list[int]) -> Tensor | None:
     aten.bincount,
     aten.isin,
     aten.searchsorted,
-    aten.bucketize,
+    aten.take,
+    aten.histc,
 )
 def end(flow, call):
     """Channels turn into plain data."""

@@ -59,3 +59,13 @@ def layer_norm(flow, call):
         return (flow.labels(call['input']),)
     flow.pin_inputs(call, f'{call.place} normalises over channels')
     return None
+
+
+@rule(aten.renorm, aten.renorm_)
+def clip_norm(flow, call):
+    """The norm of each slice along `dim`, over all other dimensions."""
+    x, dim = call['self'], call['dim'] % call['self'].ndim
+    if flow.is_constant(x, [d for d in range(x.ndim) if d != dim]):
+        return flow.labels(x)
+    flow.pin_inputs(call, f'{call.place} normalises over channels')
+    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from chex_mm.channels.labels import aligned
+from chex_mm.channels.labels import aligned, is_constant, is_spread_over
 from chex_mm.channels.rules import weights
 from chex_mm.channels.rules.table import rule
 
@@ -22,6 +22,10 @@ aten = torch.ops.aten
     aten.leaky_relu_,
     aten._prelu_kernel,
     aten.log_sigmoid_forward,
+    aten.complex,
+    aten.polar,
+    aten.masked_fill,
+    aten.masked_fill_,
 )
 def tie(flow, call):
     if weights.are_weights(flow, call):
@@ -30,14 +34,27 @@ def tie(flow, call):
         return None
     if call.key is aten.add_ and flow.blank.get(call['self']):
         return flow.labels(call['other']).expand(call.out.shape)
-    labels = _labels(flow, call.inputs[0])
-    for other in call.inputs[1:]:
-        other = _labels(flow, other)
+    labels, *others = _operands(flow, call)
+    for other in others:
         flow.tie(labels, other)
         labels = merged(labels, other)
     if any(_is_smaller(out, labels) for out in call.outs):
         return NotImplemented
     return tuple(labels.expand(out.shape) for out in call.outs)
+
+
+def _operands(flow, call) -> list[torch.Tensor]:
+    """Labels of what meets; a number that is spread over channels has none.
+
+    `w[0] * features`: what comes out has the channels of the features. So it
+    must not matter which of both is named first.
+    """
+    found = [_labels(flow, tensor) for tensor in call.inputs]
+    for number, one in enumerate(found):
+        if any(is_spread_over(one, other) for other in found):
+            flow.pin(one, f'it is broadcast over channels at {call.place}')
+            found[number] = torch.zeros_like(one)
+    return found
 
 
 def _labels(flow, tensor) -> torch.Tensor:
@@ -47,10 +64,12 @@ def _labels(flow, tensor) -> torch.Tensor:
     the check by replay finds a size that does not follow.
     """
     labels = flow.labels(tensor)
-    if flow.has_channels(tensor):
-        return labels
-    spread_over = [slice(None if s else 1) for s in tensor.stride()]
-    return labels[tuple(spread_over)]
+    return labels[
+        tuple(
+            slice(None if stride or not is_constant(labels, (dim,)) else 1)
+            for dim, stride in enumerate(tensor.stride())
+        )
+    ]
 
 
 def _is_nothing(flow, call) -> bool:

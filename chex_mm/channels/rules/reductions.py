@@ -46,6 +46,10 @@ def _dims(call) -> list[int]:
     aten.argmax,
     aten.argmin,
     aten.median,
+    aten.nanmedian,
+    aten.nansum,
+    aten.mode,
+    aten.count_nonzero,
     aten.max,
     aten.min,
 )

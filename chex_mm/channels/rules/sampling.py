@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from chex_mm.channels.labels import spread
+from chex_mm.channels.labels import is_constant, spread
 from chex_mm.channels.rules.table import rule
 
 aten = torch.ops.aten
@@ -27,6 +27,8 @@ SPATIAL_DIMS = {
         aten.upsample_bilinear2d,
         aten._upsample_bilinear2d_aa,
         aten.upsample_bicubic2d,
+        aten._upsample_bicubic2d_aa,
+        aten.max_unpool2d,
         aten.reflection_pad2d,
         aten.replication_pad2d,
     ),
@@ -35,6 +37,8 @@ SPATIAL_DIMS = {
         aten.avg_pool3d,
         aten._adaptive_avg_pool3d,
         aten.adaptive_max_pool3d,
+        aten.fractional_max_pool3d,
+        aten.max_unpool3d,
         aten.upsample_nearest3d,
         aten._upsample_nearest_exact3d,
         aten.upsample_trilinear3d,
@@ -47,10 +51,15 @@ DIMS_OF = {op: dims for dims, ops in SPATIAL_DIMS.items() for op in ops}
 
 @rule(*DIMS_OF)
 def resample(flow, call):
-    x = call.inputs[0]
-    dim = x.ndim - DIMS_OF[call.key] - 1
-    vector = flow.vector(x, dim)
-    return tuple(spread(vector, out.shape, dim) for out in call.outs)
+    x, space = call.inputs[0], DIMS_OF[call.key]
+    if 'indices' in call.arguments:  # each channel's own, back from a pooling
+        flow.tie(flow.labels(x), flow.labels(call['indices']))
+    labels = flow.labels(x)
+    if not is_constant(labels, range(x.ndim - space, x.ndim)):
+        dim = x.ndim - space - 1
+        labels = spread(flow.vector(x, dim), x.shape, dim)
+    few = labels[(..., *(slice(0, 1),) * space)]
+    return tuple(few.expand(out.shape) for out in call.outs)
 
 
 @rule(aten.grid_sampler_2d, aten.grid_sampler_3d)

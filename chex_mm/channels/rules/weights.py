@@ -13,6 +13,7 @@ from chex_mm.channels.labelling import Axes
 from chex_mm.channels.labels import spread, varying, without_repeats
 
 aten = torch.ops.aten
+NOT_FOR_LABELS = ('dtype', 'layout', 'device', 'pin_memory', 'memory_format')
 SUMS = {aten.sum, aten.norm, aten.linalg_vector_norm}
 MOMENTS = {aten.mean, aten.var, aten.var_mean, aten.std, aten.std_mean}
 
@@ -50,6 +51,46 @@ def _slots(flow, labels: Tensor, dim: int) -> Tensor:
     return rows[0]
 
 
+def carried(flow, call) -> Axes | None:
+    """A weight whose elements were moved, each channel along one dimension.
+
+    None where one does not lie along exactly one dimension of its own.
+    """
+    weight = call.inputs[0]
+    found: list[Tensor | None] = [None] * call.out.ndim
+    arguments = {
+        name: value
+        for name, value in call.arguments.items()
+        if name not in NOT_FOR_LABELS
+    }
+    for dim, vector in enumerate(flow.axes(weight)):
+        if vector is None or not vector.any():
+            continue
+        arguments['self'] = spread(vector, weight.shape, dim)
+        labels = call.func(**arguments)
+        dims = varying(labels)
+        if len(dims) != 1 or found[dims[0]] is not None:
+            return None
+        found[dims[0]] = _slots(flow, labels, dims[0])
+    return Axes(tuple(found))
+
+
+def taken(flow, call) -> Axes | None:
+    """A slice of a weight across its channels, or the matrix of one row.
+
+    None where a slice takes some of the channels.
+    """
+    axes = flow.axes(call['self'])
+    dim = call['dim'] % len(axes)
+    over = axes[dim]
+    is_free = over is None or not over.any()
+    if call.key is aten.select and len(axes) > 2:
+        if not is_free:
+            flow.pin(over, f'{call.place} takes channels one by one')
+        return Axes(axes[:dim] + axes[dim + 1 :])
+    return Axes(axes) if is_free and call.key is aten.slice else None
+
+
 def padded(flow, call) -> Axes:
     """A weight with more positions, which hold no channel."""
     vectors = list(flow.axes(call['self']))
@@ -85,6 +126,10 @@ def tied(flow, call) -> Axes | Tensor | None:
         for other in along if first is not None else ():
             flow.tie(first, other)
         vectors.append(first)
+    for tensor in call.inputs:  # a number that is spread over channels
+        if tensor.numel() == 1 and flow.has_channels(tensor):
+            reason = f'it is broadcast over channels at {call.place}'
+            flow.pin(flow.labels(tensor), reason)
     if _is_kernel(flow, call):
         return Axes(tuple(vectors))
     # A learned map on activations: what comes out may be one as well.
