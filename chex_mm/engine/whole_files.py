@@ -27,10 +27,7 @@ class WholeFileBackend(LocalBackend):
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Writes bytes."""
         with replacing(Path(filepath)) as unfinished:
-            with unfinished.open('wb') as file:
-                file.write(obj)
-                file.flush()
-                os.fsync(file.fileno())
+            unfinished.write_bytes(obj)
 
     def put_text(
         self, obj: str, filepath: str | Path, encoding: str = 'utf-8'

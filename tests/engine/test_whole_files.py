@@ -182,8 +182,9 @@ torch.set_num_threads({threads})  # sums of other threads round differently
 from tests.engine.toy_runs import build, chex
 import chex_mm.engine.whole_files as files
 written = []
-def die(*_):
-    written.append(1)
+def die(file):
+    if '/.iter_' in os.readlink(f'/proc/self/fd/{{file}}'):
+        written.append(1)
     if len(written) == 9:
         if {half}:
             (part,) = Path({work_dir!r}).glob('.iter_*/*')
