@@ -16,7 +16,8 @@ from chex_mm.engine.command_line import (
     prepare_config,
     run_command,
 )
-from chex_mm.engine.whole_files import latest_checkpoint
+from chex_mm.engine.hooks.going_on import resume_latest
+from chex_mm.engine.hooks.training_run import check_config
 
 
 def parse_arguments() -> Namespace:
@@ -61,14 +62,14 @@ def main() -> None:
         config.optim_wrapper.loss_scale = 'dynamic'
     if arguments.auto_scale_lr:
         set_learning_rate_scale(config)
-    if arguments.resume:
+    if arguments.resume not in (None, 'auto'):
         config.resume = True
-        config.load_from = (
-            latest_checkpoint(config.work_dir)
-            if arguments.resume == 'auto'
-            else find_checkpoint(arguments.resume)
-        )
-    build_runner(config).train()
+        config.load_from = find_checkpoint(arguments.resume)
+    check_config(config)
+    runner = build_runner(config)
+    if arguments.resume == 'auto':
+        resume_latest(runner)
+    runner.train()
 
 
 if __name__ == '__main__':

@@ -45,4 +45,12 @@ def replacing(path: Path) -> Iterator[Path]:
         yield unfinished
         beside = [p for p in Path(folder).iterdir() if p != unfinished]
         for each in (*beside, unfinished):
+            _store(each)
             each.replace(path.parent / each.name)
+
+
+def _store(path: Path) -> None:
+    """Makes sure that what was written is on the disk, not on its way."""
+    if path.is_file():
+        with path.open('rb') as file:
+            os.fsync(file.fileno())

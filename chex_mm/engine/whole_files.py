@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 import os
-import zipfile
 from pathlib import Path
 
+import torch
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import print_log
 
+from .command_errors import one_line
 from .files import replacing
 
 NOTE = 'last_checkpoint'  # where mmengine writes which one that is
+RESUMED = {'meta', 'state_dict', 'message_hub'}  # what mmengine must find
 
 
 class WholeFileBackend(LocalBackend):
@@ -25,10 +27,7 @@ class WholeFileBackend(LocalBackend):
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Writes bytes."""
         with replacing(Path(filepath)) as unfinished:
-            with unfinished.open('wb') as file:
-                file.write(obj)
-                file.flush()
-                os.fsync(file.fileno())
+            unfinished.write_bytes(obj)
 
     def put_text(
         self, obj: str, filepath: str | Path, encoding: str = 'utf-8'
@@ -49,19 +48,48 @@ def latest_checkpoint(work_dir: str) -> str | None:
     old ones before it writes the next), else the newest complete one.
     """
     folder = Path(work_dir)
+    for path in _noted(folder):
+        if _progress(path) is not None:
+            return str(path)
+    # Files that were copied have other times than those they were written at.
+    found = {path: _progress(path) for path in folder.glob('*.pth')}
+    found = {path: when for path, when in found.items() if when is not None}
+    return str(max(found, key=found.get)) if found else None
+
+
+def _noted(folder: Path) -> list[Path]:
+    """Where the noted checkpoint may be: the directory may have moved."""
     note = folder / NOTE
-    noted = note.read_text().strip() if note.is_file() else ''
-    written = sorted(
-        folder.glob('*.pth'), key=lambda path: path.stat().st_mtime
-    )
-    for path in [*filter(None, [noted]), *map(str, reversed(written))]:
-        if not Path(path).is_file():
-            continue
-        if zipfile.is_zipfile(path):  # its directory is written last
-            return path
+    text = note.read_text(errors='replace') if note.is_file() else ''
+    path = Path(text.strip())
+    return [folder / path.name, path] if path.name else []
+
+
+def _progress(path: Path) -> tuple | None:
+    """How far a run was that may go on from a file; None if none can.
+
+    Weights that are the best so far have no state of an optimizer, so what
+    goes on from them is another run; they are the last resort.
+    """
+    if not os.path.isfile(path):
+        return None
+    try:
+        # Only what is not a tensor is read.
+        loaded = torch.load(path, map_location='cpu', mmap=True)
+    except Exception as error:  # whatever a file may hold
         print_log(
-            f'{path} is not a complete checkpoint; trying an older one.',
+            f'{path} is not a complete checkpoint, so the run does not go on '
+            f'from it ({one_line(error)}).',
             logger='current',
             level=logging.WARNING,
         )
-    return None
+        return None
+    if not (isinstance(loaded, dict) and loaded.keys() >= RESUMED):
+        return None  # such as the history of a run
+    meta = loaded['meta']
+    return (
+        'optimizer' in loaded,
+        str(meta.get('time', '')),
+        meta.get('iter', 0),
+        path.stat().st_mtime,
+    )

@@ -1,11 +1,14 @@
 """The history of a run: what every step left, also after a resume."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 
 import chex_mm
 from chex_mm.engine.hooks import history
 from chex_mm.engine.hooks.history import FILE, History, masks, read_history
+from chex_mm.errors import ChexError
 
 from .toy_runs import ToyNet
 
@@ -137,3 +140,77 @@ def test_only_the_first_rank_writes(tmp_path, monkeypatch):
     monkeypatch.setattr(history, 'is_main_process', lambda: False)
     History(tmp_path, explorer(), SCHEDULE, LENGTH)
     assert [*tmp_path.iterdir()] == []
+
+
+def broken(state, **changes):
+    """A file's content with some of it changed."""
+    return dict(state, **changes)
+
+
+BROKEN = {
+    'empty': lambda path, state: path.write_bytes(b''),
+    'cut': lambda path, state: path.write_bytes(path.read_bytes()[:-500]),
+    'text': lambda path, state: path.write_text('hello'),
+    'a list': lambda path, state: torch.save([1], path),
+    'a tensor': lambda path, state: torch.save(torch.ones(3), path),
+    'None': lambda path, state: torch.save(None, path),
+    'no entries': lambda path, state: torch.save(
+        broken(state, entries=[]), path
+    ),
+    'other entries': lambda path, state: torch.save(
+        broken(state, entries=[dict(step=1)]), path
+    ),
+    'other masks': lambda path, state: torch.save(
+        broken(
+            state,
+            entries=[
+                dict(each, masks=each['masks'].float())
+                for each in state['entries']
+            ],
+        ),
+        path,
+    ),
+    'other groups': lambda path, state: torch.save(
+        broken(state, groups={'neck.0': 12}), path
+    ),
+    'a folder': lambda path, state: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize('kind', BROKEN)
+def test_a_broken_history_is_set_aside(run, tmp_path, kind):
+    path = tmp_path / FILE
+    BROKEN[kind](path, run[1])
+    explored = explorer()
+    for _ in range(2):
+        explored.step()
+    with patch.object(history, 'print_log') as told:
+        record = History(tmp_path, explored, SCHEDULE, LENGTH)
+    step(explored, record)
+    assert [e['step'] for e in read_history(path)['entries']] == [2, 3]
+    (old,) = tmp_path.glob(f'{FILE}.old*')
+    assert f'the old one is now {old}.' in told.call_args.args[0]
+    assert old.name == f'{FILE}.old1'
+    BROKEN['text'](path, run[1])
+    again = explorer()
+    again.step()
+    History(tmp_path, again, SCHEDULE, LENGTH)
+    assert (tmp_path / f'{FILE}.old2').read_text() == 'hello'
+
+
+@pytest.mark.parametrize('kind', [k for k in BROKEN if k != 'other groups'])
+def test_a_broken_history_is_refused_in_one_line(run, tmp_path, kind):
+    path = tmp_path / FILE
+    BROKEN[kind](path, run[1])
+    with pytest.raises(ChexError, match='is not the history of a') as error:
+        read_history(path)
+    assert str(path) in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+def test_it_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    path, stored = tmp_path / FILE, []
+    monkeypatch.setattr('os.fsync', lambda file: stored.append(path.is_file()))
+    record = History(tmp_path, explored := explorer(), SCHEDULE, LENGTH)
+    step(explored, record)
+    assert stored == [False, True]

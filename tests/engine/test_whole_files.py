@@ -1,9 +1,12 @@
 """Kill a run anywhere, even while it writes: it resumes as if it had not."""
 
 import os
+import pickle
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -41,8 +44,10 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ['file']
 
 
-def save(path, age=0):
-    torch.save({}, path)
+def save(path, age=0, time='20260102_030405', **others):
+    meta = dict(iter=7, epoch=0, time=time)
+    state = dict(meta=meta, state_dict={}, message_hub={}, optimizer={})
+    torch.save({**state, **others}, path)
     os.utime(path, (1e9 - age, 1e9 - age))
 
 
@@ -73,6 +78,99 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path):
     assert latest_checkpoint(str(tmp_path)) is None
 
 
+def test_a_copied_directory_goes_on_from_its_own_checkpoint(tmp_path):
+    """Also if that of the directory it was copied from is still there."""
+    old, new = tmp_path / 'old', tmp_path / 'new'
+    for folder in (old, new):
+        folder.mkdir()
+        save(folder / 'iter_1.pth')
+        save(folder / 'iter_2.pth')
+        (folder / 'last_checkpoint').write_text(str(old / 'iter_1.pth'))
+    assert latest_checkpoint(str(new)) == str(new / 'iter_1.pth')
+    (new / 'iter_1.pth').unlink()
+    assert latest_checkpoint(str(new)) == str(old / 'iter_1.pth')
+
+
+def test_a_checkpoint_may_lie_elsewhere(tmp_path):
+    elsewhere = tmp_path / 'elsewhere'
+    elsewhere.mkdir()
+    save(elsewhere / 'iter_1.pth')
+    (tmp_path / 'last_checkpoint').write_text(str(elsewhere / 'iter_1.pth'))
+    assert latest_checkpoint(str(tmp_path)) == str(elsewhere / 'iter_1.pth')
+
+
+def test_the_newest_is_what_the_run_wrote_last_not_what_was_copied_last(
+    tmp_path,
+):
+    save(tmp_path / 'iter_1.pth', time='20260102_030405')
+    save(tmp_path / 'iter_2.pth', age=9, time='20260102_030406')
+    assert latest_checkpoint(str(tmp_path)) == str(tmp_path / 'iter_2.pth')
+
+
+def test_weights_that_are_the_best_are_the_last_resort(tmp_path):
+    save(tmp_path / 'iter_1.pth', age=1)
+    save(tmp_path / 'best.pth')
+    best = torch.load(tmp_path / 'best.pth')
+    del best['optimizer']
+    torch.save(best, tmp_path / 'best.pth')
+    assert latest_checkpoint(str(tmp_path)) == str(tmp_path / 'iter_1.pth')
+    (tmp_path / 'iter_1.pth').unlink()
+    assert latest_checkpoint(str(tmp_path)) == str(tmp_path / 'best.pth')
+
+
+NO_CHECKPOINTS = {
+    'a history': lambda path: torch.save(dict(entries=[], groups={}), path),
+    'a tensor': lambda path: torch.save(torch.ones(3), path),
+    'weights': lambda path: torch.save(dict(state_dict={}), path),
+    'nothing': lambda path: path.touch(),
+    'text': lambda path: path.write_text('hello'),
+    'a pickle': lambda path: path.write_bytes(pickle.dumps([1])),
+    'a zip': lambda path: zipfile.ZipFile(path, 'w').close(),
+    'a folder': lambda path: path.mkdir(),
+}
+
+
+@pytest.mark.parametrize('note', ['iter_9.pth', '\0', 'x' * 5000, '.', ''])
+@pytest.mark.parametrize('kind', NO_CHECKPOINTS)
+def test_what_is_no_checkpoint_is_passed_over(tmp_path, kind, note):
+    (tmp_path / 'last_checkpoint').write_text(note)
+    NO_CHECKPOINTS[kind](tmp_path / 'iter_9.pth')
+    assert latest_checkpoint(str(tmp_path)) is None
+    save(tmp_path / 'iter_1.pth', age=9)
+    assert latest_checkpoint(str(tmp_path)) == str(tmp_path / 'iter_1.pth')
+
+
+def test_a_run_without_a_checkpoint_starts_anew(tmp_path):
+    """Also under mmengine's own `resume=True`, and with a stale note."""
+    work_dir = tmp_path / 'work'
+    work_dir.mkdir()
+    (work_dir / 'last_checkpoint').write_text('gone/iter_5.pth')
+    torch.save(dict(entries=[]), work_dir / 'chex_history.pth')
+    runner = build(work_dir, resume=True)
+    with patch.object(runner.logger, 'warning') as warned:
+        runner.train()
+    assert (
+        f'There is no checkpoint to resume in {work_dir}; training starts '
+        'anew.'
+    ) in [call.args[0] for call in warned.call_args_list]
+    whole = build(tmp_path / 'whole')
+    whole.train()
+    assert differences(everything(runner), everything(whole)) == []
+
+
+def test_mmengines_own_resume_goes_on_in_a_renamed_directory(tmp_path):
+    whole = build(tmp_path / 'old')
+    whole.train()
+    for path in (tmp_path / 'old').glob('iter_*.pth'):
+        if path.name != 'iter_9.pth':
+            path.unlink()
+    (tmp_path / 'old').rename(tmp_path / 'new')
+    runner = build(tmp_path / 'new', resume=True)
+    runner.train()
+    assert runner._load_from == str(tmp_path / 'new' / 'iter_9.pth')
+    assert differences(everything(runner), everything(whole)) == []
+
+
 # The process ends, as if it were killed, when the bytes of its ninth file are
 # on the disk and not yet under their name, or half of them are.
 KILLED = """
@@ -84,8 +182,9 @@ torch.set_num_threads({threads})  # sums of other threads round differently
 from tests.engine.toy_runs import build, chex
 import chex_mm.engine.whole_files as files
 written = []
-def die(*_):
-    written.append(1)
+def die(file):
+    if '/.iter_' in os.readlink(f'/proc/self/fd/{{file}}'):
+        written.append(1)
     if len(written) == 9:
         if {half}:
             (part,) = Path({work_dir!r}).glob('.iter_*/*')

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from mmengine.hooks import Hook
 from mmengine.model import BaseAveragedModel
 from mmengine.registry import HOOKS
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from mmengine.utils import apply_to
 from torch import is_tensor, nn
 
@@ -27,7 +27,9 @@ from . import recipe, report
 from .checkpoint import check_shapes, graph_from_state, graph_state
 from .claim import Claim
 from .compute import TrainingCompute, flops_share
+from .going_on import resume_if_asked
 from .history import History
+from .lock import RunLock
 from .replicas import check_replicas, shared_graph, shared_plan
 from .resume import (
     RandomStates,
@@ -42,6 +44,7 @@ from .settings import settings_of
 from .training_run import (
     averaged_models,
     bare_model,
+    check_kind,
     check_runner,
     epoch_length,
 )
@@ -71,6 +74,16 @@ class CHEXHook(Hook):
         self._random = RandomStates()
         self._history: History | None = None
         self._claim: Claim | None = None
+        self._lock: RunLock | None = None
+
+    def before_run(self, runner: Runner) -> None:
+        """Makes the work directory this run's, finds what to resume."""
+        if not isinstance(runner._train_loop, BaseLoop):
+            return  # it validates or tests
+        check_kind(runner)
+        self._lock = RunLock(runner.work_dir)
+        self._lock.take()
+        resume_if_asked(runner)
 
     def before_train(self, runner: Runner) -> None:
         """Traces the model and makes, or resumes, the sub-model."""
@@ -144,7 +157,9 @@ class CHEXHook(Hook):
         )
 
     def after_run(self, runner: Runner) -> None:
-        """Writes the report of the whole run."""
+        """Writes the report of the whole run, leaves its directory."""
+        if self._lock is not None:
+            self._lock.release()
         if self.settings.report and self.explorer is not None:
             # Here, because it draws, which few who import this need.
             from ..run_report import report_at_end

@@ -6,6 +6,8 @@ only; a resumed run goes on in the file that it finds.
 
 from __future__ import annotations
 
+import itertools
+import logging
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,14 +17,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.dist import is_main_process
+from mmengine.logging import print_log
 from torch import Tensor
 
 from ...channels.graph import ChannelGraph, Role
+from ...errors import ChexError
 from ...explore.explorer import ChannelExplorer
 from ...explore.regrowth import regrow_factor
+from ..command_errors import one_line
 from ..files import replacing
 
 FILE = 'chex_history.pth'
+# What is read of every entry.
+ENTRY = dict(step=int, iteration=int, share=float, flops=int, parts=dict)
 
 
 class History:
@@ -96,13 +103,25 @@ class History:
         self._write()
 
     def _before(self) -> dict:
-        """What the run did before it was resumed, if its file is there."""
+        """What the run did before it was resumed, if its file is there.
+
+        A file that says something else is kept under another name: a run
+        never depends on it.
+        """
         done, nothing = self.explorer.steps_done, dict(entries=[], scales={})
-        if not (done and self.path.is_file()):
+        if not (done and is_main_process() and self.path.exists()):
             return nothing
-        found = read_history(self.path)
-        sizes = {n: len(mask) for n, mask in self.explorer.keep.items()}
-        if found['groups'] != sizes:
+        try:
+            found = read_history(self.path)
+            _check_groups(found, self.explorer.keep)
+        except ChexError as error:
+            kept = _set_aside(self.path)
+            print_log(
+                f'{error} The run goes on without it and begins a new one; '
+                f'the old one is now {kept}.',
+                logger='current',
+                level=logging.WARNING,
+            )
             return nothing
         entries = [e for e in found['entries'] if e['step'] <= done]
         return dict(entries=entries, scales=found['scales'])
@@ -114,8 +133,40 @@ class History:
 
 
 def read_history(path: str | Path) -> dict:
-    """What `History` wrote, see there."""
-    return torch.load(path, map_location='cpu', weights_only=True)
+    """What `History` wrote, see there.
+
+    Raises:
+        ChexError: It wrote something else.
+    """
+    try:
+        found = torch.load(path, map_location='cpu', weights_only=True)
+        if len(found['entries']) == 0:
+            raise ValueError('no entry')
+        for entry in found['entries']:
+            masks(found, entry)
+            for key, kind in ENTRY.items():
+                if not isinstance(entry[key], kind):
+                    raise TypeError(f'{key} is {entry[key]!r}')
+        dict(found['scales'])
+    except Exception as error:  # whatever a file may hold
+        raise ChexError(
+            f'{path} is not the history of a run: {type(error).__name__}: '
+            f'{one_line(error)}.'
+        ) from error
+    return found
+
+
+def _check_groups(found: Mapping, keep: Mapping[str, Tensor]) -> None:
+    if found['groups'] != {name: len(mask) for name, mask in keep.items()}:
+        raise ChexError('The history found is that of other channel groups.')
+
+
+def _set_aside(path: Path) -> Path:
+    """Gives a file a name that nothing has; returns that."""
+    numbers = itertools.count(1)
+    names = (path.with_name(f'{path.name}.old{n}') for n in numbers)
+    free = next(name for name in names if not name.exists())
+    return path.rename(free)
 
 
 def masks(state: Mapping, entry: Mapping) -> dict[str, Tensor]:

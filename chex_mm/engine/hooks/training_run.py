@@ -5,6 +5,8 @@ A run that cannot be explored is refused here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mmengine.hooks import EMAHook, Hook
 from mmengine.model import BaseAveragedModel, is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
@@ -12,11 +14,63 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+# What the classes of wrappers and strategies that split parameters are called.
+SPLITTING = ('FullyShardedDataParallel', 'FSDP', 'DeepSpeed', 'ColossalAI')
+
 
 def bare_model(runner: Runner) -> nn.Module:
     """The model without a wrapper for distributed training."""
     model = runner.model
     return model.module if is_model_wrapper(model) else model
+
+
+def check_kind(runner: Runner) -> None:
+    """Refuses a runner whose strategy decides where parameters are."""
+    if not isinstance(runner, Runner):
+        raise _has_strategy(type(runner).__name__)
+
+
+def check_config(config: Mapping) -> None:
+    """Refuses a config with CHEXHook that no run could explore.
+
+    Before a Runner is built: a strategy builds models and processes.
+    """
+    hooks = [_type(hook) for hook in config.get('custom_hooks') or ()]
+    if 'CHEXHook' not in hooks:
+        return
+    if _type(config.get('runner_type', '')) == 'FlexibleRunner':
+        raise _has_strategy('FlexibleRunner')
+    if config.get('strategy'):
+        raise _has_strategy(_type(config['strategy']))
+    wrapper = _type(config.get('model_wrapper_cfg') or {})
+    if any(kind in wrapper for kind in SPLITTING):
+        raise _splits_parameters(wrapper)
+    optimizer = _type(config.get('optim_wrapper') or {})
+    if any(kind in optimizer for kind in SPLITTING):
+        raise _has_strategy(optimizer)
+
+
+def _type(part: Mapping) -> str:
+    kind = part.get('type', '') if isinstance(part, Mapping) else part
+    name = kind if isinstance(kind, str) else type(kind).__name__
+    return getattr(kind, '__name__', name).rpartition('.')[2]
+
+
+def _splits_parameters(wrapper: str) -> ValueError:
+    return ValueError(
+        f'CHEXHook cannot explore a model in a {wrapper}, which splits its '
+        "parameters. Write model_wrapper_cfg = dict(type='"
+        "MMDistributedDataParallel') or leave it out."
+    )
+
+
+def _has_strategy(name: str) -> ValueError:
+    return ValueError(
+        f'CHEXHook cannot explore a model under {name}: a strategy (FSDP, '
+        'DeepSpeed, ColossalAI) splits parameters or owns the optimizer. '
+        'Leave runner_type and strategy out of the config, and write '
+        "optim_wrapper = dict(type='OptimWrapper', optimizer=dict(...))."
+    )
 
 
 def check_runner(runner: Runner) -> None:
@@ -33,12 +87,7 @@ def check_runner(runner: Runner) -> None:
     if is_model_wrapper(runner.model) and not isinstance(
         runner.model, DistributedDataParallel
     ):
-        raise ValueError(
-            f'CHEXHook cannot explore a model in a '
-            f'{type(runner.model).__name__}, which splits its parameters. '
-            "Write model_wrapper_cfg = dict(type='MMDistributedDataParallel')"
-            ' or leave it out.'
-        )
+        raise _splits_parameters(type(runner.model).__name__)
 
 
 def averaged_models(
