@@ -17,6 +17,7 @@ from .copying import copy_of
 from .cut import mask_channels, slim
 from .modules import UnknownModule
 from .side_by_side import (
+    MaskedFailed,
     Mismatch,
     NarrowFailed,
     Run,
@@ -62,6 +63,17 @@ class Comparison:
             has_steps: Whether operators are compared, not only results.
         """
         try:
+            return self.found(keep, has_steps)
+        except MaskedFailed:
+            return None
+
+    def found(self, keep: Masks, has_steps: bool = True) -> Mismatch | None:
+        """As `mismatch`, where the masked model must not fail.
+
+        Raises:
+            MaskedFailed: It does.
+        """
+        try:
             narrow = self._cut(keep)
         except UnknownModule as error:
             return Mismatch(str(error).partition(' Declare it')[0])
@@ -72,8 +84,6 @@ class Comparison:
             )
         except NarrowFailed as failure:
             return _failed(failure)
-        except Exception:
-            return None
         return None if found and self._is_noise(found, keep) else found
 
     def causes(
@@ -158,7 +168,15 @@ def check_cut(comparison: Comparison, keep: Masks) -> None:
     Raises:
         ChexError: Names the first operator that differs.
     """
-    found = comparison.mismatch(keep)
+    try:
+        found = comparison.found(keep)
+    except MaskedFailed as failure:
+        error = failure.__cause__
+        raise ChexError(
+            'The masked model cannot be run beside the narrow one: '
+            f'{type(error).__name__}: {error}. Give a batch that the model '
+            'runs on, or write verify=False.'
+        ) from error
     if found is not None:
         reason = comparison.named(keep, has_steps=True) or found.reason
         raise ChexError(

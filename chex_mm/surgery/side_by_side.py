@@ -174,12 +174,15 @@ def compare_runs(
         is_detailed: Whether the results of every operator are.
 
     Raises:
-        Exception: Whatever the models raise, `NarrowFailed` from what the
-            narrow one does.
+        MaskedFailed: From whatever the masked model raises.
+        NarrowFailed: From what the narrow one alone does.
     """
     for number, run in enumerate(runs):
         note = Note(masked, is_detailed)
-        expected = _collected(masked, run, note)
+        try:
+            expected = _collected(masked, run, note)
+        except Exception as error:
+            raise MaskedFailed(str(error)) from error
         check = Check(narrow, note, is_detailed)
         try:
             found = _collected(narrow, run, check)
@@ -204,6 +207,10 @@ def results_gap(model: nn.Module, other: nn.Module, run: Run) -> float:
     if [t.shape for t in expected] != [t.shape for t in found]:
         return math.inf
     return max(map(relative_gap, expected, found), default=0.0)
+
+
+class MaskedFailed(Exception):
+    """The masked model itself raised: nothing was cut, so no cut is wrong."""
 
 
 class NarrowFailed(Exception):

@@ -101,12 +101,21 @@ def test_a_failure_of_the_narrow_model_is_a_mismatch():
 
 def test_a_failure_of_the_masked_model_says_nothing():
     def check(z):
-        assert z.abs().sum((0, 2, 3)).all()
+        if not z.abs().sum((0, 2, 3)).all():
+            raise RuntimeError('a dead channel')
         return z
 
     model = Chain(check)
     model.b.bias.data.fill_(1)
-    assert compared(model, masks())[1] is None
+    comparison, mismatch = compared(model, masks())
+    assert mismatch is None
+    with pytest.raises(chex_mm.ChexError) as error:
+        check_cut(comparison, masks())  # a claim about it cannot be kept
+    assert str(error.value) == (
+        'The masked model cannot be run beside the narrow one: '
+        'RuntimeError: a dead channel. Give a batch that the model runs on, '
+        'or write verify=False.'
+    )
 
 
 def test_random_zeros_of_cut_channels_are_no_difference():
