@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from ..channels.rules import PENALTIES
+from ..channels.rules import PENALTIES, STANDARDISERS
 from ..channels.trace import kept_random_state, tensors_in
 from .lockstep import Follow, Record
 from .steps import (
@@ -59,7 +59,7 @@ class _Stepwise:
     def __init__(self, model: nn.Module, is_detailed: bool, *arguments):
         super().__init__(*arguments)
         self._paths: list[str] = []
-        self._penalties = 0  # modules that run and are none of the model's
+        self._unseen = 0  # modules that run and go ways of their own
         self._model, self._is_detailed = model, is_detailed
 
     def __enter__(self):
@@ -79,14 +79,14 @@ class _Stepwise:
     def _entering(self, path: str):
         def enter(module, args):
             self._paths.append(path)
-            self._penalties += isinstance(module, tuple(PENALTIES))
+            self._unseen += _has_ways_of_its_own(module)
 
         return enter
 
     def _leave(self, module, args, output):
         self._paths.pop()
+        self._unseen -= _has_ways_of_its_own(module)
         if isinstance(module, tuple(PENALTIES)):
-            self._penalties -= 1
             return tree_map_only(Tensor, torch.zeros_like, output)
 
     def run(self, op, args, kwargs):
@@ -98,13 +98,24 @@ class _Stepwise:
         return super().run(op, args, kwargs)
 
     def ran(self, op, args, kwargs, result):
-        if self._penalties:
+        if self._unseen:
             return
         module = self._paths[-1] if self._paths else ''
         call = op, args, kwargs, result
         step = step_of(call, module, self._is_detailed)
         if step is not None:
             self.step(step)
+
+
+def _has_ways_of_its_own(module: nn.Module) -> bool:
+    """Whether narrow ones run other operators, to results that are right.
+
+    A penalty is none of the model's; a standardised kernel counts what it has
+    lost as zeros.
+    """
+    return isinstance(module, tuple(PENALTIES)) or (
+        type(module) in STANDARDISERS
+    )
 
 
 class Note(_Stepwise, Record):

@@ -31,6 +31,7 @@ LAYOUT = {
     aten._reshape_alias,
     aten.clone,
     aten.alias,
+    aten.detach,
     aten.lift_fresh,
     aten.expand,
     aten.unsqueeze,
