@@ -64,6 +64,7 @@ NORMS = [
 ]
 
 W = Parameter((5, 4, 1, 1))
+KERNEL = torch.rand(1, 1, 3, 3)
 OUT = (200, 201, 202, 203, 204)
 INTO = ((1, 250), (2, 251), (3, 252), (4, 253))
 BIAS = tuple((200 + n, 300 + n) for n in range(5))
@@ -104,6 +105,49 @@ CONTRACTIONS = [
         (X, Parameter((4, 2, 3, 3))),
         (200, 201, 202, 203),
         ties=((1, 3, 250), (2, 4, 251), (200, 202), (201, 203)),
+    ),
+    Case(
+        aten.convolution,
+        lambda x: torch.conv2d(x, KERNEL.expand(8, 1, 3, 3), groups=4),
+        out=(1, 1, 2, 2, 3, 3, 4, 4),
+    ),
+    Case(
+        aten.convolution,
+        lambda x: torch.conv2d(x, torch.rand(4, 1, 3, 3), groups=4),
+        out=None,
+        pins=ALL,
+    ),
+    Case(
+        aten.convolution,
+        lambda x: torch.conv_transpose2d(
+            x, KERNEL.expand(4, 2, 3, 3), groups=4
+        ),
+        out=(1, 1, 2, 2, 3, 3, 4, 4),
+    ),
+    Case(
+        aten.convolution,
+        lambda x, w: torch.conv2d(
+            x, w[None, None].repeat(4, 1, 1, 1), groups=4
+        ),
+        (X, Parameter((3, 3))),
+        pins=(200, 201, 202, 250, 251, 252),
+    ),
+    Case(
+        aten.convolution,
+        lambda x, w: torch.conv2d(x.flatten(0, 1)[:, None], w),
+        (X, Parameter((5, 1, 3, 3))),
+        (1, 2, 3, 4, 1, 2, 3, 4),
+        0,
+        pins=(200, 201, 202, 203, 204),
+    ),
+    Case(
+        aten.convolution,
+        lambda x, w, b: torch.conv_transpose2d(x, w, b, groups=4),
+        (X, Parameter((4, 2, 2, 2)), Parameter((8,))),
+        (200, 200, 201, 201, 202, 202, 203, 203),
+        ties=tuple(
+            (n + 1, 200 + n, 300 + 2 * n, 301 + 2 * n) for n in range(4)
+        ),
     ),
     Case(
         aten.convolution,
