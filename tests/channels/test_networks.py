@@ -203,3 +203,19 @@ def decay_is_a_penalty():
 
 def test_a_penalty_couples_nothing(decay_is_a_penalty):
     assert list(trace_decayed().free) == ['a']
+
+
+class Shuffled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.out = conv(3, 8), conv(8, 64), conv(16, 2)
+
+    def forward(self, x):
+        return self.out(nn.functional.pixel_shuffle(self.b(self.a(x)), 2))
+
+
+@pytest.mark.parametrize('size', [5, 8, 16])
+def test_groups_do_not_depend_on_the_size_of_the_image(size):
+    model, inputs = Shuffled(), torch.randn(2, 3, size, size)
+    graph = chex_mm.trace_channels(model, (inputs,))
+    assert {n: g.size for n, g in graph.free.items()} == {'a': 8, 'b': 16}
