@@ -175,11 +175,19 @@ class Labelling:
         if isinstance(found, Axes):
             return found.vectors
         if id(tensor) in self._names and tensor.ndim > 1:
-            return tuple(
-                self.axis(tensor, d, Role.COLUMN if d else Role.ROW)
-                for d in range(min(tensor.ndim, 2))
-            ) + (None,) * (tensor.ndim - 2)
+            # Of four and more dimensions it is the kernel of a convolution.
+            known = tensor.ndim if tensor.ndim < 4 else 2
+            return tuple(self._guessed(tensor, d) for d in range(known)) + (
+                None,
+            ) * (tensor.ndim - known)
         return (None,) * tensor.ndim
+
+    def _guessed(self, tensor: Tensor, dim: int) -> Tensor:
+        """Labels of which nothing says yet what they are to their channels."""
+        name, _ = self._names[id(tensor)]
+        if (name, dim) not in self.facts.spaces:
+            self.facts.guessed.add((name, dim))
+        return self.axis(tensor, dim, Role.COLUMN if dim else Role.ROW)
 
     def is_weight(self, tensor: Tensor) -> bool:
         """Whether labels are known per dimension, not per element."""

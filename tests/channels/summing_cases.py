@@ -268,6 +268,55 @@ for name, rest, given in (
     run = Unrun(op.default, (Input(0),) * 3 + rest, (given.shape,) * 2)
     CONTRACTIONS.append(Case(op, run, (given,), None, pins=ALL))
 
+SAMPLES = Given(shape=(3, 6, 4), dim=2)  # (samples, positions, channels)
+LAST = (280, 281, 282, 283, 284)
+READ = ((1, 250), (2, 251), (3, 252), (4, 253))
+CONTRACTIONS += [
+    Case(
+        aten.bmm,
+        torch.bmm,
+        (SAMPLES, Parameter((3, 4, 5))),
+        LAST,
+        2,
+        READ,
+        (200, 201, 202),
+    ),
+    Case(
+        aten.baddbmm,
+        lambda x, w, y: torch.baddbmm(y, x, w),
+        (SAMPLES, Parameter((3, 4, 5)), Given((5, 6, 7, 8, 9), (3, 6, 5), 2)),
+        LAST,
+        2,
+        (*((5 + n, 280 + n) for n in range(5)), *READ),
+        (200, 201, 202),
+    ),
+    Case(
+        aten.bmm,
+        lambda x, w: torch.bmm(w, x),
+        (Given(shape=(3, 4, 6)), Parameter((3, 5, 4))),
+        (250, 251, 252, 253, 254),
+        1,
+        tuple((n, 279 + n) for n in ALL),
+        (200, 201, 202),
+    ),
+    Case(
+        aten.bmm,
+        torch.bmm,
+        (Given(shape=(4, 6, 3), dim=0), Parameter((4, 3, 5))),
+        dim=0,
+        ties=tuple((n, 199 + n) for n in ALL),
+        pins=(250, 251, 252, *LAST),
+    ),
+    Case(
+        aten.mm,
+        lambda x, w: w @ x,
+        (Given(shape=(4, 6), dim=0), Parameter((5, 4))),
+        (200, 201, 202, 203, 204),
+        0,
+        READ,
+    ),
+]
+
 REDUCTIONS = []
 for op, *arguments in (
     (aten.mean,),

@@ -20,6 +20,7 @@ from chex_mm.channels.rules.table import rule
 from chex_mm.channels.rules.weights import (
     NOT_FOR_LABELS,
     carried,
+    joined,
     padded,
     taken,
     viewed,
@@ -65,12 +66,14 @@ def move_in_place(flow, call):
 def join(flow, call):
     """Joined along another dimension than theirs, channels must be equal."""
     # A 1-d empty tensor joins anything and leaves no trace in the result.
-    labels = [flow.labels(t) for t in call['tensors'] if t.numel()]
-    if not labels:
+    tensors = [t for t in call['tensors'] if t.numel()]
+    if not tensors:
         return None
+    dim = call['dim'] % call.out.ndim
     if call.key is aten.stack:
-        labels = [each.unsqueeze(call['dim']) for each in labels]
-    dim = call['dim'] % labels[0].ndim
+        labels = [flow.labels(each).unsqueeze(dim) for each in tensors]
+    else:
+        labels = [joined(flow, call, each, dim) for each in tensors]
     dims = set().union(*map(varying, labels))
     if not dims or dim in dims:
         return torch.cat(labels, dim)

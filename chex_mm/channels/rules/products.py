@@ -54,6 +54,9 @@ def convolution(flow, call, operands: Operands) -> Tensor:
     direction = _transposed if operands.transposed else _forward
     entering = flow.vector(x, x_dim)
     found = direction(flow, entering, weight, operands.groups)
+    if not flow.is_named(weight) and found.columns.any():
+        flow.facts.assume(found.rows, Role.ROW)
+        flow.facts.assume(found.columns, Role.COLUMN)
     if not found.is_shared:
         _check_entering(flow, call, x, weight, entering)
     if operands.bias is not None and not flow.blank.get(operands.bias):
@@ -203,28 +206,83 @@ def linear_with_bias(flow, call):
 
 @rule(aten.mm)
 def linear_or_product(flow, call):
-    if flow.is_weight(call['mat2']):
-        return _linear(
-            flow, call, call['self'], call['mat2'], None, transposed=True
-        )
-    return _product(flow, call, call['self'], call['mat2'])
+    a, b = call['self'], call['mat2']
+    if flow.is_weight(b):
+        return _linear(flow, call, a, b, None, transposed=True)
+    if flow.is_weight(a):
+        return _weighted(flow, call, b, a, -2)
+    return _product(flow, call, a, b)
 
 
 @rule(aten.bmm)
 def batched_product(flow, call):
-    if flow.is_weight(call['self']):
-        return _filter(flow, call, call['self'], call['mat2'])
-    return _product(flow, call, call['self'], call['mat2'])
+    a, b = call['self'], call['mat2']
+    if flow.is_weight(a):
+        return _weighted(flow, call, b, a, -2)
+    if flow.is_weight(b):
+        return _weighted(flow, call, a, b, -1)
+    return _product(flow, call, a, b)
 
 
-def _filter(flow, call, weight, x):
-    """A kernel per sample, (batch, out, in) by (batch, in, positions)."""
-    rows, columns = flow.along(weight, 1), flow.along(weight, 2)
-    flow.count(call, x.numel() // x.shape[1], rows, columns)
-    entering = flow.vector(x, 1)
+def _weighted(flow, call, x, weight, dim: int):
+    """A matrix, or one per sample, times (…, positions, in) or the reverse.
+
+    Args:
+        flow: As of a rule.
+        call: As of a rule.
+        x: Has its channels along `dim`, -1 or -2.
+        weight: (..., in, out) where `dim` is -1, else (..., out, in).
+        dim: See `x`.
+    """
+    ndim = x.ndim
+    rows, columns = (
+        flow.along(weight, d + ndim)
+        for d in ((-1, -2) if dim == -1 else (-2, -1))
+    )
+    flow.facts.assume(rows, Role.ROW)
+    flow.facts.assume(columns, Role.COLUMN)
+    others = [d for d in range(ndim) if d != dim + ndim]
+    if not flow.is_constant(x, others):
+        return _weighted_within(flow, call, x, weight, dim)
+    for each in range(ndim - 2):
+        reason = f'{call.place} takes its matrices one by one'
+        flow.pin(flow.along(weight, each), reason)
+    entering = flow.vector(x, dim + ndim)
+    _check_merged(flow, weight, entering, columns)
     _check_entering(flow, call, x, weight, entering)
+    flow.count(call, x.numel() // x.shape[dim], rows, columns)
     flow.tie(entering, columns)
-    return spread(rows, call.out.shape, 1)
+    return spread(rows, call.out.shape, dim + ndim)
+
+
+def _weighted_within(flow, call, x, weight, dim: int):
+    """Samples carry the channels: a matrix for each, or one for all."""
+    ndim = x.ndim
+    reason = f'{call.place} mixes positions within a channel'
+    for each in ndim - 2, ndim - 1:
+        flow.pin(flow.along(weight, each), reason)
+    labels = flow.labels(x)
+    if not flow.is_constant(x, (dim + ndim,)):
+        flow.pin(labels, reason)
+        return None
+    _count_within(flow, call, x, x.numel() * call.out.shape[dim])
+    labels = labels.narrow(dim, 0, 1)
+    if ndim > 2 and flow.along(weight, 0).any():
+        flow.tie(flow.vector(x, 0), flow.along(weight, 0))
+    return labels.expand(call.out.shape)
+
+
+def _check_merged(flow, weight, entering: Tensor, columns: Tensor) -> None:
+    """Whether a view has kept the channels of the right one of two dimensions.
+
+    `einsum('nkc,kcd->nd')` lays kernel points and channels along one
+    dimension. If it is the wrong one, the view has to keep the other.
+    """
+    place = flow.slotted.get(weight)
+    if place and entering.any() and columns.any():
+        runs = [bool(v[0] == v[1]) for v in (entering, columns)]
+        if runs[0] != runs[1]:
+            flow.facts.rows.add(place)
 
 
 def _linear(flow, call, x, weight, bias, transposed: bool = False):  # noqa: PLR0913
@@ -235,7 +293,10 @@ def _linear(flow, call, x, weight, bias, transposed: bool = False):  # noqa: PLR
         # Positions carry the channels: the layer mixes within a channel.
         return _mixed_within(flow, call, x, rows, columns, bias)
     flow.count(call, x.numel() // x.shape[-1], rows, columns)
+    flow.facts.assume(rows, Role.ROW)
+    flow.facts.assume(columns, Role.COLUMN)
     entering = flow.vector(x, x.ndim - 1)
+    _check_merged(flow, weight, entering, columns)
     _check_entering(flow, call, x, weight, entering)
     flow.tie(entering, columns)
     if bias is not None:
@@ -310,6 +371,11 @@ def weigh(flow, call):
 def add_product(flow, call):
     """Something plus a product of activations."""
     a, b = call.inputs[1:]
+    if flow.is_weight(b):
+        labels = _weighted(flow, call, a, b, -1)
+        if labels is not None:
+            flow.tie(labels, flow.labels(call['self']))
+        return labels
     _count_product(flow, call, a.shape, b.shape[-1])
     return contract(flow, call)
 
