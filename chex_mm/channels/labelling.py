@@ -14,6 +14,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from chex_mm.channels.facts import Facts, Take, Tie
 from chex_mm.channels.graph import Role
+from chex_mm.channels.hollow import filled, filled_shape
 from chex_mm.channels.labels import (
     encounter,
     is_constant,
@@ -89,7 +90,8 @@ class Labelling:
         if id(tensor) in self._names:
             return  # a buffer updated in place keeps its own labels
         if isinstance(labels, Tensor):
-            if labels.shape != tensor.shape:
+            labels = filled(labels)
+            if labels.shape != filled_shape(tensor.shape):
                 raise ValueError(
                     f'labels of shape {tuple(labels.shape)} do not describe '
                     f'a tensor of shape {tuple(tensor.shape)}'
@@ -146,7 +148,7 @@ class Labelling:
         if tensor in self._written:
             return self._written[tensor]
         if tensor._base is not None and tensor._base in self._written:
-            return self._through_base(tensor)
+            return filled(self._through_base(tensor))
         found = self._labels.get(tensor)
         return (
             found
@@ -167,7 +169,8 @@ class Labelling:
                 self.pin(vector, 'an operator takes the weight as a whole')
         if is_kernel:
             return spread(axes[0], tensor.shape, 0)
-        return torch.zeros((), dtype=torch.long).expand(tensor.shape)
+        shape = filled_shape(tensor.shape)
+        return torch.zeros((), dtype=torch.long).expand(shape)
 
     def axes(self, tensor: Tensor) -> tuple[Tensor | None, ...]:
         """Label vector per dimension of a weight (None: no channels)."""

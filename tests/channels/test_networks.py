@@ -11,7 +11,9 @@ from chex_mm.channels.rules import PENALTIES, penalty
 
 from . import (  # noqa: F401  (fill the table)
     toy_code,
+    toy_empty,
     toy_operators,
+    toy_parameters,
     toy_patterns,
     toy_sharing,
     toy_sums,
@@ -219,3 +221,9 @@ def test_groups_do_not_depend_on_the_size_of_the_image(size):
     model, inputs = Shuffled(), torch.randn(2, 3, size, size)
     graph = chex_mm.trace_channels(model, (inputs,))
     assert {n: g.size for n, g in graph.free.items()} == {'a': 8, 'b': 16}
+
+
+def test_what_computes_nothing_costs_nothing():
+    model, inputs = TOYS['NoImages'].build()
+    graph = chex_mm.trace_channels(model, (inputs,))
+    assert graph.flops() == 2 * 64 * (3 * 4 + 4 * 2)
