@@ -8,7 +8,7 @@ several runs (inference, training, replay) simply add up.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -102,6 +102,7 @@ class Facts:
     takes: list[Take] = field(default_factory=list)
     splits: dict[str, list[Tensor]] = field(default_factory=dict)  # by place
     rows: set[str] = field(default_factory=set)  # splits to keep by rows
+    guessed: set[tuple[str, int]] = field(default_factory=set)  # roles of
     size: int = 1  # labels given out, label 0 included
 
     def space(self, tensor: str, dim: int, role: Role, length: int) -> Tensor:
@@ -117,6 +118,16 @@ class Facts:
                 self.size += length
             self.spaces[tensor, dim] = Space(tensor, dim, role, labels)
         return self.spaces[tensor, dim].labels
+
+    def assume(self, labels: Tensor, role: Role) -> None:
+        """Gives spaces that hold `labels` this role, where it was guessed."""
+        first = int(labels.max()) if self.guessed else 0
+        for place in sorted(self.guessed):
+            space = self.spaces[place]
+            if int(space.labels[0]) <= first <= int(space.labels[-1]):
+                self.spaces[place] = replace(space, role=role)
+                self.guessed.remove(place)
+                return
 
     def are_rows(self, labels: Tensor) -> bool:
         """Whether they are all rows of a tensor, constant in each row."""

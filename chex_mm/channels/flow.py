@@ -25,6 +25,7 @@ from chex_mm.channels.call import (
 )
 from chex_mm.channels.facts import Facts, LabelledWork
 from chex_mm.channels.graph import UnknownOp
+from chex_mm.channels.hollow import fill, is_hollow
 from chex_mm.channels.labelling import Labelling
 from chex_mm.channels.rules.table import ZEROS
 from chex_mm.channels.vanishing import Vanishing
@@ -79,6 +80,7 @@ class Flow(Labelling, Watch):
         self._vanishing = Vanishing()
         self._entered: set[int] = set()  # were zero before they were written
         self._is_paused = False
+        self.computes_nothing = False  # on empty tensors
 
     # Operators -----------------------------------------------------------
 
@@ -143,11 +145,18 @@ class Flow(Labelling, Watch):
         self._pass_zeros(call)
 
     def _apply(self, rule: Callable | None, call: Call) -> None:
-        labels = NotImplemented if rule is None else rule(self, call)
+        seen, self.computes_nothing = call, is_hollow(call)
+        if self.computes_nothing:
+            seen, labels = fill(call, self._labels_of_empty)
+            self._labels.update(labels)
+        labels = NotImplemented if rule is None else rule(self, seen)
         if labels is NotImplemented:
             self._unknown(call, f'no rule for {call.place}')
             labels = None
         self._label_outs(call, labels)
+
+    def _labels_of_empty(self, tensor: Tensor):
+        return self.labels(tensor) if self.has_channels(tensor) else None
 
     def _label_outs(self, call: Call, labels) -> None:
         if not isinstance(labels, (tuple, list)):
@@ -228,7 +237,7 @@ class Flow(Labelling, Watch):
 
     def count(self, call: Call, each: int, rows: Tensor, columns: Tensor):
         """Notes multiply-adds, in the pass whose cost counts."""
-        if self.is_counting:
+        if self.is_counting and not self.computes_nothing:
             self.facts.work.append(
                 LabelledWork(call.module, call.op, each, rows, columns)
             )

@@ -14,6 +14,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from chex_mm.channels.facts import Facts, Take, Tie
 from chex_mm.channels.graph import Role
+from chex_mm.channels.hollow import filled, filled_shape
 from chex_mm.channels.labels import (
     encounter,
     is_constant,
@@ -71,6 +72,12 @@ class Labelling:
         """Whether it is a parameter or buffer of the model."""
         return id(tensor) in self._names
 
+    def is_filter(self, tensor: Tensor) -> bool:
+        """Whether it is known as the kernel of a depthwise convolution."""
+        name, _ = self._names.get(id(tensor), (None, None))
+        space = self.facts.spaces.get((name, 0))
+        return space is not None and space.role is Role.FILTER
+
     def label(self, tensor: Tensor, labels, written: bool = False) -> None:
         """Gives a tensor its labels (a tensor of its shape, Axes or None).
 
@@ -83,7 +90,8 @@ class Labelling:
         if id(tensor) in self._names:
             return  # a buffer updated in place keeps its own labels
         if isinstance(labels, Tensor):
-            if labels.shape != tensor.shape:
+            labels = filled(labels)
+            if labels.shape != filled_shape(tensor.shape):
                 raise ValueError(
                     f'labels of shape {tuple(labels.shape)} do not describe '
                     f'a tensor of shape {tuple(tensor.shape)}'
@@ -140,7 +148,7 @@ class Labelling:
         if tensor in self._written:
             return self._written[tensor]
         if tensor._base is not None and tensor._base in self._written:
-            return self._through_base(tensor)
+            return filled(self._through_base(tensor))
         found = self._labels.get(tensor)
         return (
             found
@@ -161,7 +169,8 @@ class Labelling:
                 self.pin(vector, 'an operator takes the weight as a whole')
         if is_kernel:
             return spread(axes[0], tensor.shape, 0)
-        return torch.zeros((), dtype=torch.long).expand(tensor.shape)
+        shape = filled_shape(tensor.shape)
+        return torch.zeros((), dtype=torch.long).expand(shape)
 
     def axes(self, tensor: Tensor) -> tuple[Tensor | None, ...]:
         """Label vector per dimension of a weight (None: no channels)."""
@@ -169,11 +178,19 @@ class Labelling:
         if isinstance(found, Axes):
             return found.vectors
         if id(tensor) in self._names and tensor.ndim > 1:
-            return tuple(
-                self.axis(tensor, d, Role.COLUMN if d else Role.ROW)
-                for d in range(min(tensor.ndim, 2))
-            ) + (None,) * (tensor.ndim - 2)
+            # Of four and more dimensions it is the kernel of a convolution.
+            known = tensor.ndim if tensor.ndim < 4 else 2
+            return tuple(self._guessed(tensor, d) for d in range(known)) + (
+                None,
+            ) * (tensor.ndim - known)
         return (None,) * tensor.ndim
+
+    def _guessed(self, tensor: Tensor, dim: int) -> Tensor:
+        """Labels of which nothing says yet what they are to their channels."""
+        name, _ = self._names[id(tensor)]
+        if (name, dim) not in self.facts.spaces:
+            self.facts.guessed.add((name, dim))
+        return self.axis(tensor, dim, Role.COLUMN if dim else Role.ROW)
 
     def is_weight(self, tensor: Tensor) -> bool:
         """Whether labels are known per dimension, not per element."""

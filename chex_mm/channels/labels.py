@@ -53,11 +53,12 @@ def spread(vector: Tensor, shape, dim: int) -> Tensor:
 
 def is_constant(labels: Tensor, dims) -> bool:
     """Whether labels do not change along any of `dims`."""
+    dims = [d for d in dims if labels.stride(d) and labels.shape[d] > 1]
+    if not dims:
+        return True
     labels = without_repeats(labels)
     return all(
-        labels.shape[dim] <= 1
-        or bool((labels == labels.narrow(dim, 0, 1)).all())
-        for dim in dims
+        bool((labels == labels.narrow(dim, 0, 1)).all()) for dim in dims
     )
 
 

@@ -44,7 +44,10 @@ class Given:
 
 @dataclass(frozen=True)
 class Parameter:
-    """Parameter number n: labels n00.. along dim 0, n50.. along dim 1."""
+    """Parameter number n: labels n00.. along dim 0, n50.. along dim 1.
+
+    One of three dimensions has labels n80.. along the last.
+    """
 
     shape: tuple
 
@@ -52,10 +55,18 @@ class Parameter:
         tensor = torch.rand(self.shape)
         name = f'parameter{number}'
         flow._names[id(tensor)] = name, tensor
-        for dim, size in enumerate(self.shape[:2]):
-            flow.facts.size = 100 * number + 50 * dim
-            flow.facts.space(name, dim, Role.VALUE, size)
+        for dim, first in self.first_labels(number):
+            flow.facts.size = first
+            flow.facts.space(name, dim, Role.VALUE, self.shape[dim])
         return tensor
+
+    def first_labels(self, number):
+        """Dimensions that have labels, and the first label there."""
+        known = 3 if len(self.shape) == 3 else 2
+        return [
+            (dim, 100 * number + (0, 50, 80)[dim])
+            for dim in range(len(self.shape[:known]))
+        ]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ SPECTRAL_CASES = [
         (Given(shape=(4, 3), dim=0), WEIGHT),
         dim=0,
         ties=((1, 200), (2, 201), (3, 202), (4, 203)),
-        pins=(250, 251, 252, 253, 254),
+        pins=(250, 251, 252, 253, 254, 1000, 1001, 1002),
     ),
     Case(
         aten.view_as_complex,

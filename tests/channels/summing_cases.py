@@ -64,6 +64,7 @@ NORMS = [
 ]
 
 W = Parameter((5, 4, 1, 1))
+KERNEL = torch.rand(1, 1, 3, 3)
 OUT = (200, 201, 202, 203, 204)
 INTO = ((1, 250), (2, 251), (3, 252), (4, 253))
 BIAS = tuple((200 + n, 300 + n) for n in range(5))
@@ -104,6 +105,49 @@ CONTRACTIONS = [
         (X, Parameter((4, 2, 3, 3))),
         (200, 201, 202, 203),
         ties=((1, 3, 250), (2, 4, 251), (200, 202), (201, 203)),
+    ),
+    Case(
+        aten.convolution,
+        lambda x: torch.conv2d(x, KERNEL.expand(8, 1, 3, 3), groups=4),
+        out=(1, 1, 2, 2, 3, 3, 4, 4),
+    ),
+    Case(
+        aten.convolution,
+        lambda x: torch.conv2d(x, torch.rand(4, 1, 3, 3), groups=4),
+        out=None,
+        pins=ALL,
+    ),
+    Case(
+        aten.convolution,
+        lambda x: torch.conv_transpose2d(
+            x, KERNEL.expand(4, 2, 3, 3), groups=4
+        ),
+        out=(1, 1, 2, 2, 3, 3, 4, 4),
+    ),
+    Case(
+        aten.convolution,
+        lambda x, w: torch.conv2d(
+            x, w[None, None].repeat(4, 1, 1, 1), groups=4
+        ),
+        (X, Parameter((3, 3))),
+        pins=(200, 201, 202, 250, 251, 252),
+    ),
+    Case(
+        aten.convolution,
+        lambda x, w: torch.conv2d(x.flatten(0, 1)[:, None], w),
+        (X, Parameter((5, 1, 3, 3))),
+        (1, 2, 3, 4, 1, 2, 3, 4),
+        0,
+        pins=(200, 201, 202, 203, 204),
+    ),
+    Case(
+        aten.convolution,
+        lambda x, w, b: torch.conv_transpose2d(x, w, b, groups=4),
+        (X, Parameter((4, 2, 2, 2)), Parameter((8,))),
+        (200, 200, 201, 201, 202, 202, 203, 203),
+        ties=tuple(
+            (n + 1, 200 + n, 300 + 2 * n, 301 + 2 * n) for n in range(4)
+        ),
     ),
     Case(
         aten.convolution,
@@ -223,6 +267,55 @@ for name, rest, given in (
     op = getattr(aten, name)
     run = Unrun(op.default, (Input(0),) * 3 + rest, (given.shape,) * 2)
     CONTRACTIONS.append(Case(op, run, (given,), None, pins=ALL))
+
+SAMPLES = Given(shape=(3, 6, 4), dim=2)  # (samples, positions, channels)
+LAST = (280, 281, 282, 283, 284)
+READ = ((1, 250), (2, 251), (3, 252), (4, 253))
+CONTRACTIONS += [
+    Case(
+        aten.bmm,
+        torch.bmm,
+        (SAMPLES, Parameter((3, 4, 5))),
+        LAST,
+        2,
+        READ,
+        (200, 201, 202),
+    ),
+    Case(
+        aten.baddbmm,
+        lambda x, w, y: torch.baddbmm(y, x, w),
+        (SAMPLES, Parameter((3, 4, 5)), Given((5, 6, 7, 8, 9), (3, 6, 5), 2)),
+        LAST,
+        2,
+        (*((5 + n, 280 + n) for n in range(5)), *READ),
+        (200, 201, 202),
+    ),
+    Case(
+        aten.bmm,
+        lambda x, w: torch.bmm(w, x),
+        (Given(shape=(3, 4, 6)), Parameter((3, 5, 4))),
+        (250, 251, 252, 253, 254),
+        1,
+        tuple((n, 279 + n) for n in ALL),
+        (200, 201, 202),
+    ),
+    Case(
+        aten.bmm,
+        torch.bmm,
+        (Given(shape=(4, 6, 3), dim=0), Parameter((4, 3, 5))),
+        dim=0,
+        ties=tuple((n, 199 + n) for n in ALL),
+        pins=(250, 251, 252, *LAST),
+    ),
+    Case(
+        aten.mm,
+        lambda x, w: w @ x,
+        (Given(shape=(4, 6), dim=0), Parameter((5, 4))),
+        (200, 201, 202, 203, 204),
+        0,
+        READ,
+    ),
+]
 
 REDUCTIONS = []
 for op, *arguments in (

@@ -6,6 +6,7 @@ import torch
 
 from chex_mm.channels.facts import Components, Facts, Take, Tie, connected
 from chex_mm.channels.graph import Role
+from chex_mm.channels.hollow import filled
 from chex_mm.channels.labels import (
     MANY,
     encounter,
@@ -130,3 +131,14 @@ def test_equal_parts(pieces, parts):
     pieces = tuple(torch.tensor(list(piece)) for piece in pieces)
     take = Take('here', torch.arange(6).view(6, 1), pieces)
     assert take.parts == parts
+
+
+def test_labels_of_an_empty_tensor_still_tell_its_channels():
+    vector = torch.tensor([1, 2, 3])
+    labels = spread(vector, (2, 3, 4), 1)
+    assert torch.equal(filled(labels[:0]), labels[:1])
+    assert torch.equal(
+        filled(spread(vector, (0, 3), 1)), torch.tensor([[1, 2, 3]])
+    )
+    with pytest.raises(RuntimeError, match='nothing tells the channels'):
+        filled(torch.zeros(0, 3, dtype=torch.long))

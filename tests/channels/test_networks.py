@@ -11,7 +11,9 @@ from chex_mm.channels.rules import PENALTIES, penalty
 
 from . import (  # noqa: F401  (fill the table)
     toy_code,
+    toy_empty,
     toy_operators,
+    toy_parameters,
     toy_patterns,
     toy_sharing,
     toy_sums,
@@ -203,3 +205,25 @@ def decay_is_a_penalty():
 
 def test_a_penalty_couples_nothing(decay_is_a_penalty):
     assert list(trace_decayed().free) == ['a']
+
+
+class Shuffled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.out = conv(3, 8), conv(8, 64), conv(16, 2)
+
+    def forward(self, x):
+        return self.out(nn.functional.pixel_shuffle(self.b(self.a(x)), 2))
+
+
+@pytest.mark.parametrize('size', [5, 8, 16])
+def test_groups_do_not_depend_on_the_size_of_the_image(size):
+    model, inputs = Shuffled(), torch.randn(2, 3, size, size)
+    graph = chex_mm.trace_channels(model, (inputs,))
+    assert {n: g.size for n, g in graph.free.items()} == {'a': 8, 'b': 16}
+
+
+def test_what_computes_nothing_costs_nothing():
+    model, inputs = TOYS['NoImages'].build()
+    graph = chex_mm.trace_channels(model, (inputs,))
+    assert graph.flops() == 2 * 64 * (3 * 4 + 4 * 2)

@@ -107,10 +107,9 @@ def labelled_dims(given, number):
     if isinstance(given, Given):
         yield given.dim, torch.tensor(given.labels)
     elif isinstance(given, Parameter):
-        for dim, size in enumerate(given.shape[:2]):
-            if size > 1:
-                first = 100 * number + 50 * dim
-                yield dim, torch.arange(first, first + size)
+        for dim, first in given.first_labels(number):
+            if given.shape[dim] > 1:
+                yield dim, torch.arange(first, first + given.shape[dim])
 
 
 RUN_HERE = [

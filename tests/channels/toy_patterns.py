@@ -167,3 +167,60 @@ class DiagonalOverChannels(Between):
 class TriangleOverChannels(Between):
     def between(self, x):
         return x.transpose(1, 3).tril().transpose(1, 3)
+
+
+class Blurred(Between):
+    """Every channel is filtered with the same kernel, which is no weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer('kernel', torch.rand(1, 1, 3, 3))
+
+
+@toy(FREE)
+class BlurPool(Blurred):
+    def between(self, x):
+        width = x.shape[1]
+        kernel = self.kernel.repeat(width, 1, 1, 1)
+        x = F.conv2d(x.sigmoid(), kernel, stride=2, padding=1, groups=width)
+        kernel = self.kernel.expand(width, 1, 3, 3)
+        x = F.conv_transpose2d(x, kernel, stride=2, groups=width)
+        ones = torch.ones(width, 1, 3, 3) / 9
+        return F.conv2d(x, ones, groups=width)
+
+
+@toy(FREE)
+class BlurOfSamples(Blurred):
+    """As many samples as channels, of one channel each."""
+
+    def between(self, x):
+        y = F.conv2d(x.flatten(0, 1)[:, None], self.kernel, padding=1)
+        return F.avg_pool2d(y, 3, 1, 1).view(x.shape)
+
+
+@toy({}, pinned={'a': 'a size is written in Python: aten.convolution.default'})
+class BlurOfFour(Blurred):
+    def between(self, x):
+        return F.conv2d(x, self.kernel.repeat(4, 1, 1, 1), groups=4)
+
+
+@toy({}, pinned={'a': 'it meets something of fixed size'})
+class BlurOfItsOwn(Between):
+    """What each channel is filtered with depends on its number."""
+
+    def between(self, x):
+        kernel = torch.arange(x.shape[1]).float()[:, None, None, None]
+        return F.conv2d(x, kernel, groups=x.shape[1])
+
+
+@toy({'a': '4: a:0 a.bias:0 up:0 up.bias:0*3 b:1*3'})
+class TransposedDepthwise(nn.Module):
+    """Three maps are made of every channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = conv(3, 4), conv(12, 2)
+        self.up = nn.ConvTranspose2d(4, 12, 4, 2, 1, groups=4)
+
+    def forward(self, x):
+        return self.b(self.up(self.a(x)).relu())

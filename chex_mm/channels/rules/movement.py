@@ -20,6 +20,7 @@ from chex_mm.channels.rules.table import rule
 from chex_mm.channels.rules.weights import (
     NOT_FOR_LABELS,
     carried,
+    joined,
     padded,
     taken,
     viewed,
@@ -65,12 +66,15 @@ def move_in_place(flow, call):
 def join(flow, call):
     """Joined along another dimension than theirs, channels must be equal."""
     # A 1-d empty tensor joins anything and leaves no trace in the result.
-    labels = [flow.labels(t) for t in call['tensors'] if t.numel()]
-    if not labels:
+    ndim = call.out.ndim - (call.key is aten.stack)
+    tensors = [t for t in call['tensors'] if t.numel() and t.ndim == ndim]
+    if not tensors:
         return None
+    dim = call['dim'] % call.out.ndim
     if call.key is aten.stack:
-        labels = [each.unsqueeze(call['dim']) for each in labels]
-    dim = call['dim'] % labels[0].ndim
+        labels = [flow.labels(each).unsqueeze(dim) for each in tensors]
+    else:
+        labels = [joined(flow, call, each, dim) for each in tensors]
     dims = set().union(*map(varying, labels))
     if not dims or dim in dims:
         return torch.cat(labels, dim)
@@ -138,7 +142,10 @@ def regroup(flow, call):
         axes = viewed(flow, call)
         if axes is not None:
             return axes
-    labels = flow.labels(tensor).reshape(call.out.shape)
+    labels = flow.labels(tensor)
+    if labels.numel() != call.out.numel():  # of an empty one, any sizes fit
+        labels = without_repeats(labels)
+    labels = labels.reshape(call.out.shape)
     dims = varying(labels)
     how = flow.splits.get(call.place, 'slots')
     if how == 'pin':
@@ -321,8 +328,18 @@ def pick(flow, call):
         flow.pin(labels, f'{call.place} picks channels by data')
         return None
     if call.key is aten.index:
-        return aten.index(labels, indices)
+        return aten.index(labels, [_some(index) for index in indices])
     return call.func(labels, call['dim'], call['index'])
+
+
+def _some(index: Tensor | None) -> Tensor | None:
+    """A mask that picks nothing would leave no label."""
+    is_mask = index is not None and index.dtype in (torch.bool, torch.uint8)
+    if not is_mask or index.any():
+        return index
+    first = torch.zeros_like(index)
+    first.view(-1)[0] = True
+    return first
 
 
 def indexed_dims(indices) -> list[int]:

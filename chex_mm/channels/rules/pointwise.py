@@ -50,11 +50,25 @@ def _operands(flow, call) -> list[torch.Tensor]:
     must not matter which of both is named first.
     """
     found = [_labels(flow, tensor) for tensor in call.inputs]
+    if flow.computes_nothing:
+        _pin_norm_of_nothing(flow, call, found)
     for number, one in enumerate(found):
         if any(is_spread_over(one, other) for other in found):
             flow.pin(one, f'it is broadcast over channels at {call.place}')
             found[number] = torch.zeros_like(one)
     return found
+
+
+def _pin_norm_of_nothing(flow, call, labels: list[torch.Tensor]) -> None:
+    """Of a batch norm's scales torch takes the first one for no sample.
+
+    So nothing tells which of its vectors belong to which channel.
+    """
+    for tensor in call.inputs:
+        vector = tensor._base
+        if vector is not None and not tensor.ndim and flow.is_named(vector):
+            for each in (flow.labels(vector), *labels):
+                flow.pin(each, f'{call.place} computes nothing')
 
 
 def _labels(flow, tensor) -> torch.Tensor:

@@ -47,19 +47,60 @@ def convolution(flow, call, operands: Operands) -> Tensor:
     """Labels of any convolution, plain, grouped, depthwise, transposed."""
     x, weight = operands.x, operands.weight
     x_dim = x.ndim - (weight.ndim - 2) - 1  # 0 for an unbatched input
+    _pin_places(flow, call, weight)
+    dims = flow.channel_dims(x)
+    if dims and max(dims) < x_dim:
+        return _convolve_each(flow, call, operands, x_dim)
     direction = _transposed if operands.transposed else _forward
     entering = flow.vector(x, x_dim)
-    _check_entering(flow, call, x, weight, entering)
-    leaving = direction(flow, entering, weight, operands.groups)
+    found = direction(flow, entering, weight, operands.groups)
+    if not flow.is_named(weight) and found.columns.any():
+        flow.facts.assume(found.rows, Role.ROW)
+        flow.facts.assume(found.columns, Role.COLUMN)
+    if not found.is_shared:
+        _check_entering(flow, call, x, weight, entering)
     if operands.bias is not None and not flow.blank.get(operands.bias):
-        flow.tie(flow.axis(operands.bias, 0, Role.BIAS), leaving)
+        flow.tie(flow.axis(operands.bias, 0, Role.BIAS), found.leaving)
     if operands.transposed:
         positions = x.numel() // x.shape[x_dim]
     else:
-        positions = call.out.numel() // len(leaving)
-    rows, columns = _pair(flow, weight, operands.transposed)
-    flow.count(call, positions * weight[0, 0].numel(), rows, columns)
-    return spread(leaving, call.out.shape, x_dim)
+        positions = call.out.numel() // len(found.leaving)
+    each = positions * weight[0, 0].numel()
+    flow.count(call, each, found.rows, found.columns)
+    return spread(found.leaving, call.out.shape, x_dim)
+
+
+def _pin_places(flow, call, weight: Tensor) -> None:
+    """The sides of a kernel that was made of something else stay."""
+    if flow.is_weight(weight) and not flow.is_named(weight):
+        for dim in range(2, weight.ndim):
+            reason = f'{call.place} has it as places in a kernel'
+            flow.pin(flow.along(weight, dim), reason)
+
+
+def _convolve_each(flow, call, operands: Operands, x_dim: int) -> Tensor:
+    """Every channel is a sample of its own: `y.flatten(0, 1)[:, None]`."""
+    weight, bias = operands.weight, operands.bias
+    reason = f'{call.place} mixes positions within a channel'
+    for tensor, dim in ((weight, 0), (weight, 1), (bias, 0)):
+        if tensor is not None:
+            flow.pin(flow.axis(tensor, dim, Role.VALUE), reason)
+    elements = operands.x if operands.transposed else call.out
+    total = elements.numel() * weight[0].numel()
+    _count_within(flow, call, operands.x, total)
+    labels = flow.labels(operands.x)
+    for dim in range(x_dim, labels.ndim):
+        labels = labels.narrow(dim, 0, 1)
+    return labels.expand(call.out.shape)
+
+
+def _count_within(flow, call, x, total: int) -> None:
+    """Multiply-adds of what costs the same in every channel of `x`."""
+    one = channels = torch.zeros(1, dtype=torch.long)
+    dims = flow.channel_dims(x)
+    if len(dims) == 1:
+        channels = flow.vector(x, dims[0])
+    flow.count(call, total // len(channels), channels, one)
 
 
 def _check_entering(flow, call, x, weight: Tensor, entering: Tensor) -> None:
@@ -80,28 +121,71 @@ def _pair(flow, weight: Tensor, transposed: bool) -> tuple[Tensor, Tensor]:
     )
 
 
-def _forward(flow, entering: Tensor, weight: Tensor, groups: int) -> Tensor:
-    rows_per_group = weight.shape[0] // groups
+@dataclass(frozen=True)
+class Found:
+    """What a convolution does to channels.
+
+    Attributes:
+        leaving: Labels of the output's channels.
+        rows: Along the out-dimension of the weight, for the cost.
+        columns: Along its in-dimension.
+        is_shared: One kernel, without channels, serves every channel.
+    """
+
+    leaving: Tensor
+    rows: Tensor
+    columns: Tensor
+    is_shared: bool = False
+
+
+def _forward(flow, entering: Tensor, weight: Tensor, groups: int) -> Found:
+    per_group = weight.shape[0] // groups
     columns = flow.axis(weight, 1, Role.COLUMN)
     # A grouped weight cut down to one column keeps that column's label.
-    if groups > 1 and len(columns) == 1 and not columns.any():
+    if _is_depthwise(flow, weight, groups) and not columns.any():
         rows = flow.axis(weight, 0, Role.FILTER)
-        flow.tie(entering.repeat_interleave(rows_per_group), rows)
-        return rows
+        leaving = entering.repeat_interleave(per_group)
+        if _is_one_kernel(weight, rows, groups):
+            return Found(leaving, leaving, columns, is_shared=True)
+        flow.tie(leaving, rows)
+        return Found(rows, rows, columns)
     rows = flow.axis(weight, 0, Role.ROW)
     flow.tie(entering, columns.repeat(groups))
     _tie_slots(flow, rows, groups)
-    return rows
+    return Found(rows, rows, columns)
 
 
-def _transposed(flow, entering: Tensor, weight: Tensor, groups: int) -> Tensor:
-    depthwise = groups > 1 and weight.shape[0] == groups
-    into = flow.axis(weight, 0, Role.FILTER if depthwise else Role.COLUMN)
+def _transposed(flow, entering: Tensor, weight: Tensor, groups: int) -> Found:
+    per_group = weight.shape[1]
+    if _is_depthwise(flow, weight, groups, transposed=True):
+        into = flow.axis(weight, 0, Role.FILTER)
+        rows = torch.zeros(per_group, dtype=torch.long)
+        is_shared = _is_one_kernel(weight, into, groups)
+        if not is_shared:
+            flow.tie(entering, into)
+        into = entering if is_shared else into
+        leaving = into.repeat_interleave(per_group)
+        return Found(leaving, rows, into, is_shared)
+    into = flow.axis(weight, 0, Role.COLUMN)
     flow.tie(entering, into)
-    if depthwise and weight.shape[1] == 1:
-        return into
     _tie_slots(flow, into, groups)
-    return flow.axis(weight, 1, Role.ROW).repeat(groups)
+    rows = flow.axis(weight, 1, Role.ROW)
+    return Found(rows.repeat(groups), rows, into)
+
+
+def _is_depthwise(flow, weight, groups: int, transposed=False) -> bool:
+    """A kernel, or several, per channel; also where one channel is left."""
+    one = weight.shape[0] == groups if transposed else weight.shape[1] == 1
+    return one and (groups > 1 or flow.is_filter(weight))
+
+
+def _is_one_kernel(weight: Tensor, rows: Tensor, groups: int) -> bool:
+    """Whether one kernel is repeated for every channel (blur pooling).
+
+    How often is a matter of Python, which the replay looks at.
+    """
+    each = weight.unflatten(0, (groups, -1))
+    return not rows.any() and torch.equal(each, each[:1].expand_as(each))
 
 
 def _tie_slots(flow, vector: Tensor, groups: int) -> None:
@@ -122,39 +206,97 @@ def linear_with_bias(flow, call):
 
 @rule(aten.mm)
 def linear_or_product(flow, call):
-    if flow.is_weight(call['mat2']):
-        return _linear(
-            flow, call, call['self'], call['mat2'], None, transposed=True
-        )
-    return _product(flow, call, call['self'], call['mat2'])
+    a, b = call['self'], call['mat2']
+    if flow.is_weight(b):
+        return _linear(flow, call, a, b, None, transposed=True)
+    if flow.is_weight(a):
+        return _weighted(flow, call, b, a, -2)
+    return _product(flow, call, a, b)
 
 
 @rule(aten.bmm)
 def batched_product(flow, call):
-    if flow.is_weight(call['self']):
-        return _filter(flow, call, call['self'], call['mat2'])
-    return _product(flow, call, call['self'], call['mat2'])
+    a, b = call['self'], call['mat2']
+    if flow.is_weight(a):
+        return _weighted(flow, call, b, a, -2)
+    if flow.is_weight(b):
+        return _weighted(flow, call, a, b, -1)
+    return _product(flow, call, a, b)
 
 
-def _filter(flow, call, weight, x):
-    """A kernel per sample, (batch, out, in) by (batch, in, positions)."""
-    rows, columns = flow.along(weight, 1), flow.along(weight, 2)
-    flow.count(call, x.numel() // x.shape[1], rows, columns)
-    entering = flow.vector(x, 1)
+def _weighted(flow, call, x, weight, dim: int):
+    """A matrix, or one per sample, times (…, positions, in) or the reverse.
+
+    Args:
+        flow: As of a rule.
+        call: As of a rule.
+        x: Has its channels along `dim`, -1 or -2.
+        weight: (..., in, out) where `dim` is -1, else (..., out, in).
+        dim: See `x`.
+    """
+    ndim = x.ndim
+    rows, columns = (
+        flow.along(weight, d + ndim)
+        for d in ((-1, -2) if dim == -1 else (-2, -1))
+    )
+    flow.facts.assume(rows, Role.ROW)
+    flow.facts.assume(columns, Role.COLUMN)
+    others = [d for d in range(ndim) if d != dim + ndim]
+    if not flow.is_constant(x, others):
+        return _weighted_within(flow, call, x, weight, dim)
+    for each in range(ndim - 2):
+        reason = f'{call.place} takes its matrices one by one'
+        flow.pin(flow.along(weight, each), reason)
+    entering = flow.vector(x, dim + ndim)
+    _check_merged(flow, weight, entering, columns)
     _check_entering(flow, call, x, weight, entering)
+    flow.count(call, x.numel() // x.shape[dim], rows, columns)
     flow.tie(entering, columns)
-    return spread(rows, call.out.shape, 1)
+    return spread(rows, call.out.shape, dim + ndim)
+
+
+def _weighted_within(flow, call, x, weight, dim: int):
+    """Samples carry the channels: a matrix for each, or one for all."""
+    ndim = x.ndim
+    reason = f'{call.place} mixes positions within a channel'
+    for each in ndim - 2, ndim - 1:
+        flow.pin(flow.along(weight, each), reason)
+    labels = flow.labels(x)
+    if not flow.is_constant(x, (dim + ndim,)):
+        flow.pin(labels, reason)
+        return None
+    _count_within(flow, call, x, x.numel() * call.out.shape[dim])
+    labels = labels.narrow(dim, 0, 1)
+    if ndim > 2 and flow.along(weight, 0).any():
+        flow.tie(flow.vector(x, 0), flow.along(weight, 0))
+    return labels.expand(call.out.shape)
+
+
+def _check_merged(flow, weight, entering: Tensor, columns: Tensor) -> None:
+    """Whether a view has kept the channels of the right one of two dimensions.
+
+    `einsum('nkc,kcd->nd')` lays kernel points and channels along one
+    dimension. If it is the wrong one, the view has to keep the other.
+    """
+    place = flow.slotted.get(weight)
+    if place and entering.any() and columns.any():
+        runs = [bool(v[0] == v[1]) for v in (entering, columns)]
+        if runs[0] != runs[1]:
+            flow.facts.rows.add(place)
 
 
 def _linear(flow, call, x, weight, bias, transposed: bool = False):  # noqa: PLR0913
     """x (..., in), weight (out, in), or (in, out) when `transposed`."""
     rows, columns = _pair(flow, weight, transposed)
-    flow.count(call, x.numel() // x.shape[-1], rows, columns)
     others = range(x.ndim - 1)
     if not flow.is_constant(x, others):
         # Positions carry the channels: the layer mixes within a channel.
         return _mixed_within(flow, call, x, rows, columns, bias)
+    flow.count(call, x.numel() // x.shape[-1], rows, columns)
+    flow.facts.assume(rows, Role.ROW)
+    flow.facts.assume(columns, Role.COLUMN)
     entering = flow.vector(x, x.ndim - 1)
+    _check_merged(flow, weight, entering, columns)
     _check_entering(flow, call, x, weight, entering)
     flow.tie(entering, columns)
     if bias is not None:
@@ -163,6 +305,7 @@ def _linear(flow, call, x, weight, bias, transposed: bool = False):  # noqa: PLR
 
 
 def _mixed_within(flow, call, x, rows, columns, bias):  # noqa: PLR0913
+    _count_within(flow, call, x, x.numel() * len(rows))
     reason = f'{call.place} mixes positions within a channel'
     flow.pin(rows, reason)
     flow.pin(columns, reason)
@@ -228,6 +371,11 @@ def weigh(flow, call):
 def add_product(flow, call):
     """Something plus a product of activations."""
     a, b = call.inputs[1:]
+    if flow.is_weight(b):
+        labels = _weighted(flow, call, a, b, -1)
+        if labels is not None:
+            flow.tie(labels, flow.labels(call['self']))
+        return labels
     _count_product(flow, call, a.shape, b.shape[-1])
     return contract(flow, call)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 
+from chex_mm.channels.graph import Role
 from chex_mm.channels.labelling import Axes
 from chex_mm.channels.labels import is_constant
 from chex_mm.channels.rules.table import rule
@@ -45,4 +46,7 @@ def put_together(flow, call):
     *others, last = flow.axes(parts)
     if last is not None:
         flow.pin(last, f'{call.place} makes numbers of channels')
+    if flow.is_named(parts):  # not the kernel of a convolution
+        dims = range(parts.ndim - 1)
+        others = [flow.axis(parts, dim, Role.VALUE) for dim in dims]
     return Axes(tuple(others))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from chex_mm.channels.graph import Role
 from chex_mm.channels.labelling import Axes
 from chex_mm.channels.labels import spread, varying, without_repeats
 
@@ -29,18 +30,57 @@ def viewed(flow, call) -> Axes | None:
     if weight.shape == shape:
         return Axes(flow.axes(weight))
     found: list[Tensor | None] = [None] * len(shape)
-    for dim, vector in enumerate(flow.axes(weight)):
-        if vector is None or not vector.any():
-            continue
+    mode = flow.splits.get(call.place, 'slots')
+    if mode == 'pin':
+        return None
+    for dim, vector in _to_view(flow, call, mode):
         labels = spread(vector, weight.shape, dim).reshape(shape)
         dims = varying(labels)
-        is_split = len(dims) > 1
         if not dims or found[dims[-1]] is not None:
             return None
-        if is_split and flow.splits.get(call.place, 'slots') != 'slots':
+        if len(dims) > 1 and mode != 'slots':
             return None
         found[dims[-1]] = _slots(flow, labels, dims[-1])
     return Axes(tuple(found))
+
+
+def _to_view(flow, call, mode: str) -> list[tuple[int, Tensor]]:
+    """Dimensions of channels, with their labels.
+
+    Where two of three become one, it keeps the channels of the middle one:
+    (out, in, places) and (places, in, out) both have what is read there. If
+    that was wrong, the product that follows asks for the other ('rows').
+    """
+    weight = call['self']
+    found = [
+        (dim, vector)
+        for dim, vector in enumerate(flow.axes(weight))
+        if vector is not None and vector.any()
+    ]
+    merged = _merged(weight.shape, call.out.shape)
+    if not set(merged) <= {dim for dim, _ in found}:
+        return found
+    flow.slotted[call.out] = call.place
+    middle, other = merged
+    lost = other if mode == 'slots' else middle
+    reason = f'it is laid along one dimension with others at {call.place}'
+    for dim, vector in found:
+        if dim == lost:
+            flow.pin(vector, reason)
+    return [(dim, vector) for dim, vector in found if dim != lost]
+
+
+def _merged(shape, into) -> tuple[int, ...]:
+    """Of three long dimensions the middle one and what is laid beside it."""
+    long = [dim for dim, size in enumerate(shape) if size != 1]
+    if len(long) == 3:
+        first, middle, last = long
+        sizes = [size for size in into if size != 1]
+        if sizes == [shape[first] * shape[middle], shape[last]]:
+            return middle, first
+        if sizes == [shape[first], shape[middle] * shape[last]]:
+            return middle, last
+    return (len(shape),)  # none
 
 
 def _slots(flow, labels: Tensor, dim: int) -> Tensor:
@@ -104,6 +144,21 @@ def padded(flow, call) -> Axes:
     return Axes(tuple(vectors))
 
 
+def joined(flow, call, tensor: Tensor, dim: int) -> Tensor:
+    """Labels of what is put beside others; learned tokens are (1, n, c)."""
+    if not flow.is_weight(tensor):
+        return flow.labels(tensor)
+    axes = flow.axes(tensor)
+    others = [d for d, v in enumerate(axes) if v is not None and v.any()]
+    if dim in others:
+        others.remove(dim)
+    if len(others) != 1:
+        return flow.labels(tensor)
+    if axes[dim] is not None:
+        flow.pin(axes[dim], f'{call.place} puts others beside it')
+    return spread(axes[others[0]], tensor.shape, others[0])
+
+
 def are_weights(flow, call) -> bool:
     """Weights, and what carries channels along one dimension."""
     return any(map(flow.is_weight, call.inputs)) and all(
@@ -117,12 +172,15 @@ def tied(flow, call) -> Axes | Tensor | None:
     out = call.outs[0]
     vectors = []
     for dim in range(-out.ndim, 0):
-        along = [
-            _along(flow, tensor, dim)
+        met = [
+            tensor
             for tensor in call.inputs
             if -dim <= tensor.ndim and tensor.shape[dim] > 1
         ]
+        along = [_along(flow, tensor, dim) for tensor in met]
         first = next((v for v in along if v.any()), None)
+        if first is not None:
+            along = [_demanded(flow, t, dim, v) for t, v in zip(met, along)]
         for other in along if first is not None else ():
             flow.tie(first, other)
         vectors.append(first)
@@ -162,6 +220,14 @@ def _along(flow, tensor: Tensor, dim: int) -> Tensor:
     if flow.is_weight(tensor) or dim in flow.channel_dims(tensor):
         return flow.along(tensor, dim)
     return torch.zeros(tensor.shape[dim], dtype=torch.long)
+
+
+def _demanded(flow, tensor: Tensor, dim: int, found: Tensor) -> Tensor:
+    """Labels along a dimension that holds channels because some meet it."""
+    dim += tensor.ndim
+    if dim < 2 or found.any() or not flow.is_named(tensor):
+        return found
+    return flow.axis(tensor, dim, Role.VALUE)
 
 
 def adds_up(flow, call) -> bool:
