@@ -169,14 +169,11 @@ def recipe(number):
 @st.composite
 def networks(draw):
     """A network of ordinary blocks, drawn by hypothesis."""
-    blocks = draw(
-        st.lists(
-            st.tuples(st.sampled_from(ORDINARY), st.integers(3, 12)),
-            min_size=1,
-            max_size=5,
-        )
+    names = draw(st.lists(st.sampled_from(ORDINARY), min_size=1, max_size=5))
+    widths = draw(
+        st.lists(st.integers(3, 12), min_size=len(names), max_size=len(names))
     )
-    stages = tuple(Stage((each,)) for each in blocks)
+    stages = tuple(Stage((each,)) for each in zip(names, widths))
     return Recipe(stages, draw(st.integers(0, 99))).build()[0]
 
 
