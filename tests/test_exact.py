@@ -6,8 +6,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 import chex_mm
 from chex_mm.channels.graph import Role
@@ -18,7 +16,8 @@ from .channels import (  # noqa: F401  (fill the table)
     toy_sharing,
 )
 from .channels.toy_networks import TOYS
-from .random_networks import networks
+from .random_networks.recipes import networks
+from .random_networks.verdicts import counted
 
 
 def some_masks(graph, seed):
@@ -38,16 +37,6 @@ def outputs(model, inputs):
     with torch.no_grad():
         found = model(inputs)
     return torch.utils._pytree.tree_leaves(found)
-
-
-def counted(model, inputs):
-    """Multiply-adds by an independent counter, which knows no fused kernel."""
-    torch.backends.mha.set_fastpath_enabled(False)
-    with sdpa_kernel(SDPBackend.MATH), torch.no_grad():
-        with FlopCounterMode(display=False) as counter:
-            model(inputs)
-    torch.backends.mha.set_fastpath_enabled(True)
-    return counter.get_total_flops() // 2
 
 
 def check_cut(model, inputs, seed):

@@ -20,7 +20,7 @@ from .channels import (  # noqa: F401  (fill the table)
     toy_sharing,
 )
 from .channels.toy_networks import TOYS
-from .random_networks import networks
+from .random_networks.recipes import networks
 from .test_exact import some_masks
 
 APART = 1e-9

@@ -154,13 +154,39 @@ def test_they_agree_with_other_wrappers(tmp_path, changes):
     check_agree(masked, compact)
 
 
+def gaps(one, other):
+    """Largest difference up to every iteration: of losses, of weights."""
+    losses = torch.tensor(one.losses) - torch.tensor(other.losses)
+    weights = [
+        max(gap(a[name], b[name]) for name in a)
+        for a, b in zip(one.states, other.states)
+    ]
+    return [
+        each.abs().cummax(0).values for each in (losses, torch.tensor(weights))
+    ]
+
+
 def test_they_agree_in_bfloat16_within_its_tolerance(tmp_path):
-    model = dict(MODEL, type='ToyHalfNet')
-    (_, masked), (_, compact) = (
-        train(tmp_path, how, model=model) for how in ('masked', 'compact')
+    """They are nearer to each other than rounding to 8 bits brings either.
+
+    What the rounding does differs between processors and grows with every
+    iteration, so it is measured here, against the same run in float32.
+    """
+    half = dict(MODEL, type='ToyHalfNet')
+    (_, exact), (_, masked), (_, compact) = (
+        train(tmp_path / model['type'], how, model=model)
+        for how, model in (
+            ('masked', MODEL),
+            ('masked', half),
+            ('compact', half),
+        )
     )
-    # 8 bits of mantissa; losses go from 1.2 to 0.01
-    assert masked.losses == pytest.approx(compact.losses, rel=0.02, abs=0.01)
+    assert exact.masks[-1].keys() == masked.masks[-1].keys()
+    for a, b, c in zip(exact.masks, masked.masks, compact.masks):
+        assert all(torch.equal(a[name], b[name]) for name in a)
+        assert all(torch.equal(b[name], c[name]) for name in a)
+    for apart, rounding in zip(gaps(masked, compact), gaps(masked, exact)):
+        assert rounding[0] > 0 and (apart <= rounding).all()
 
 
 def test_they_agree_where_activations_move_zero(tmp_path):

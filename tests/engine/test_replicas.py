@@ -1,5 +1,6 @@
 """Two processes hold the same sub-model from the first to the last step."""
 
+import copy
 import os
 import socket
 import subprocess
@@ -12,10 +13,11 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from torch import distributed, multiprocessing
+from torch import distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from chex_mm.engine.hooks.replicas import check_replicas
+from chex_mm import Budget, ChannelExplorer, trace_channels
+from chex_mm.engine.hooks.replicas import check_replicas, shared_plan
 from chex_mm.engine.whole_files import latest_checkpoint
 from chex_mm.errors import ChexError
 
@@ -262,3 +264,89 @@ def test_a_rank_that_drifts_apart_stops_the_run(tmp_path):
         pytest.raises(ChexError, match='After step 4 the ranks 2 have'),
     ):
         check_replicas(hook_of(runner).explorer)
+
+
+def plan_of(rank, explorer, broadcast):
+    """What `shared_plan` gives one of two ranks."""
+    module = 'chex_mm.engine.hooks.replicas'
+    with (
+        patch(f'{module}.get_world_size', return_value=2),
+        patch(f'{module}.get_rank', return_value=rank),
+        patch(f'{module}.broadcast', broadcast),
+    ):
+        return shared_plan(explorer)
+
+
+def test_every_rank_does_what_the_first_has_planned():
+    model = nn.Sequential(nn.Conv2d(3, 32, 3), nn.Conv2d(32, 8, 3))
+    graph = trace_channels(model, (torch.randn(1, 3, 8, 8),))
+    first, other = (
+        ChannelExplorer(
+            copy.deepcopy(model), graph, Budget('channels', 0.5), 4, seed=seed
+        )
+        for seed in range(2)
+    )
+    sent = []
+    plan = plan_of(0, first, sent.append)
+    received = plan_of(1, other, lambda tensor: tensor.copy_(sent.pop(0)))
+    assert sent == []
+    assert (received.step, received.regrow_factor) == (
+        plan.step,
+        plan.regrow_factor,
+    )
+    for part in ('retained', 'keep'):
+        for name, mask in getattr(plan, part).items():
+            assert torch.equal(mask, getattr(received, part)[name])
+    assert not torch.equal(other.plan().keep['0'], plan.keep['0'])
+
+
+@pytest.fixture
+def alone(tmp_path, monkeypatch):
+    """A group of one process."""
+    for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'):
+        monkeypatch.setenv(name, '1')
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    store = f'file://{tmp_path}/store'
+    distributed.init_process_group('gloo', store, rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@HOOKS.register_module()
+class Wrappers(Hook):
+    """Keeps the wrapper of every iteration, and the width in it."""
+
+    priority = 'LOWEST'
+
+    def __init__(self):
+        self.seen = []
+
+    def after_train_iter(self, runner, **_):
+        width = runner.model.module.backbone.inner[0].out_channels
+        self.seen.append((runner.model, width))
+
+
+@pytest.mark.parametrize('execution', EXECUTIONS)
+def test_another_width_gets_another_wrapper(tmp_path, alone, execution):
+    runner = build(
+        tmp_path,
+        custom_hooks=[chex(execution=execution), dict(type='Wrappers')],
+        default_hooks=dict(checkpoint=None),
+        launcher='pytorch',
+        cfg=dict(model_wrapper_cfg=dict(device_ids=None)),
+    )
+    bare = runner.model.module
+    runner.train()
+    seen = next(h.seen for h in runner.hooks if isinstance(h, Wrappers))
+    assert all(
+        isinstance(wrapper, DistributedDataParallel) and wrapper.module is bare
+        for wrapper, _ in seen
+    )
+    changes = [
+        one is not other
+        for (one, width), (other, after) in zip(seen, seen[1:])
+        if width != after
+    ]
+    assert bool(changes) == (execution == 'compact') and all(changes)
+    if execution == 'masked':
+        assert len({id(wrapper) for wrapper, _ in seen}) == 1

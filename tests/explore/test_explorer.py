@@ -159,6 +159,25 @@ def test_a_plan_changes_nothing_and_is_always_the_same():
     assert str(first).startswith('Step 1: of 32 channels in 2 groups ')
 
 
+def test_a_plan_reads_no_weights_from_inactive_inputs():
+    explorer = explorer_of(Chain(16, 24), regrow=0.2)
+    plan = explorer.plan()
+    memory = explorer.sub_model.memory.values['conv2.weight']
+    unread = memory[:, ~explorer.keep['conv1']]
+    assert unread.any()
+    # What an inactive channel would be read with decides nothing.
+    memory[:, ~explorer.keep['conv1']] = 9 * torch.randn_like(unread)
+    again = explorer.plan()
+    assert torch.equal(plan.retained['conv2'], again.retained['conv2'])
+    assert torch.equal(plan.keep['conv2'], again.keep['conv2'])
+    # Rows that might return do.
+    memory[~explorer.keep['conv2']] = 0
+    with torch.no_grad():
+        first = (~explorer.keep['conv2']).nonzero()[0]
+        memory[first] = 9.0
+    assert explorer.plan().keep['conv2'][first]
+
+
 def test_a_plan_is_for_one_step_only():
     explorer = explorer_of(Chain())
     plan = explorer.plan()

@@ -1,40 +1,17 @@
-"""Random networks of many kinds of blocks, drawn by hypothesis.
-
-A block takes `into` channels and says in `out` how many it gives.
-"""
+"""The blocks that networks are mostly made of: all of them can be cut."""
 
 import torch
 import torch.nn.functional as F
-from hypothesis import strategies as st
 from torch import nn
 
-BLOCKS = {}
-
-
-def block(cls):
-    """Enters a block into BLOCKS."""
-    BLOCKS[cls.__name__] = cls
-    return cls
-
-
-def conv(into, out, kernel=1, **settings):
-    return nn.Conv2d(into, out, kernel, padding=kernel // 2, **settings)
+from .block import Block, block, conv, ramp
 
 
 def even(into):
     return into - into % 2
 
 
-class Block(nn.Module):
-    """A block of `width` inner channels."""
-
-    def __init__(self, into, width):
-        super().__init__()
-        self.out = width
-        self.make(into, width)
-
-
-@block
+@block('all')
 class Plain(Block):
     def make(self, into, width):
         self.conv, self.norm = conv(into, width, 3), nn.BatchNorm2d(width)
@@ -43,7 +20,7 @@ class Plain(Block):
         return self.norm(self.conv(x)).relu()
 
 
-@block
+@block('all')
 class Grouped(Block):
     def make(self, into, width):
         self.out = even(width)
@@ -56,7 +33,7 @@ class Grouped(Block):
         return F.silu(self.b(self.a(x)))
 
 
-@block
+@block('all')
 class Depthwise(Block):
     def make(self, into, width):
         self.out = into
@@ -67,7 +44,7 @@ class Depthwise(Block):
         return F.hardswish(self.norm(self.deep(x)))
 
 
-@block
+@block('all')
 class GroupNorm(Block):
     def make(self, into, width):
         self.out = even(width)
@@ -78,7 +55,7 @@ class GroupNorm(Block):
         return torch.sigmoid(self.norm(self.conv(x)))
 
 
-@block
+@block('all')
 class Residual(Block):
     def make(self, into, width):
         self.out = into
@@ -92,7 +69,7 @@ class Residual(Block):
         return x + self.b(self.norm(self.a(x)).sigmoid())
 
 
-@block
+@block('all')
 class Concat(Block):
     def make(self, into, width):
         self.out = into + width
@@ -102,7 +79,7 @@ class Concat(Block):
         return torch.cat((self.a(x), x), 1)
 
 
-@block
+@block('all')
 class Split(Block):
     def make(self, into, width):
         half = max(width // 2, 1)
@@ -114,7 +91,7 @@ class Split(Block):
         return torch.cat((left, self.b(right).relu()), 1)
 
 
-@block
+@block(14)
 class ConstantSlice(Block):
     def make(self, into, width):
         self.out = into + width
@@ -125,7 +102,7 @@ class ConstantSlice(Block):
         return torch.cat((x, self.a(x[:, : self.taken])), 1)
 
 
-@block
+@block('all')
 class Shuffle(Block):
     def make(self, into, width):
         self.out = even(width)
@@ -137,7 +114,7 @@ class Shuffle(Block):
         return x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
 
 
-@block
+@block('all')
 class PixelShuffle(Block):
     def make(self, into, width):
         self.out = max(width // 4, 1)
@@ -147,7 +124,7 @@ class PixelShuffle(Block):
         return F.pixel_shuffle(self.a(x), 2)
 
 
-@block
+@block('all')
 class Transposed(Block):
     def make(self, into, width):
         self.a = nn.ConvTranspose2d(into, width, 2, 2)
@@ -156,7 +133,7 @@ class Transposed(Block):
         return F.max_pool2d(self.a(x).relu(), 2)
 
 
-@block
+@block('all')
 class Gate(Block):
     def make(self, into, width):
         self.out = into
@@ -167,7 +144,7 @@ class Gate(Block):
         return x * gate.sigmoid()
 
 
-@block
+@block('all')
 class Shared(Block):
     def make(self, into, width):
         self.out = into
@@ -177,62 +154,12 @@ class Shared(Block):
         return self.conv(self.conv(x).relu())
 
 
-@block
+@block(16)
 class WithCoordinates(Block):
     def make(self, into, width):
         self.a = conv(into + 2, width)
 
     def forward(self, x):
         n, _, h, w = x.shape
-        places = torch.linspace(-1, 1, h * w).view(1, 1, h, w)
+        places = ramp(x, h * w).view(1, 1, h, w)
         return self.a(torch.cat((places.expand(n, 2, h, w), x), 1))
-
-
-class Network(nn.Module):
-    """Blocks one after the other; features and a flattened vector leave."""
-
-    def __init__(self, names, widths):
-        super().__init__()
-        self.blocks, into = nn.ModuleList(), 3
-        self.stem = conv(3, 6)
-        into = 6
-        for name, width in zip(names, widths):
-            self.blocks.append(BLOCKS[name](into, width))
-            into = self.blocks[-1].out
-        self.head = conv(into, 5)
-        self.hidden, self.last = nn.Linear(16 * into, 7), nn.Linear(7, 2)
-
-    def forward(self, x):
-        x = self.stem(x)
-        for each in self.blocks:
-            x = each(x)
-        flat = F.adaptive_avg_pool2d(x, 4).flatten(1)
-        return (
-            [self.head(x), self.head(F.avg_pool2d(x, 2))],
-            self.last(self.hidden(flat).relu()),
-        )
-
-
-@st.composite
-def networks(draw):
-    """A network in eval mode with random weights and statistics."""
-    names = draw(
-        st.lists(st.sampled_from(sorted(BLOCKS)), min_size=1, max_size=5)
-    )
-    widths = draw(
-        st.lists(st.integers(3, 12), min_size=len(names), max_size=len(names))
-    )
-    seed = draw(st.integers(0, 99))
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return randomised(Network(names, widths).eval())
-
-
-def randomised(model):
-    """The model with weights and statistics that are nowhere neutral."""
-    for name, tensor in model.state_dict().items():
-        if name.endswith('running_var'):
-            tensor.uniform_(0.5, 1.5)
-        elif tensor.is_floating_point() and tensor.ndim == 1:
-            tensor.uniform_(-0.5, 0.5)
-    return model
