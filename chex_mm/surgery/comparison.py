@@ -234,10 +234,13 @@ def stirred(model: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def _moved(model: nn.Module) -> nn.Module:
-    """The model with every weight moved by its last digit."""
+    """The model with every weight moved by its last digit, up or down."""
+    generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
         if parameter.is_floating_point():
-            parameter.mul_(1 + torch.finfo(parameter.dtype).eps)
+            up = torch.rand(parameter.shape, generator=generator) < 0.5
+            signs = torch.where(up, 1.0, -1.0).to(parameter)
+            parameter.mul_(1 + signs * torch.finfo(parameter.dtype).eps)
     return model
 
 

@@ -31,8 +31,8 @@ class Aim:
     Attributes:
         keep: The masks of its free groups.
         is_single: Some group keeps one channel. Torch then lays tensors out,
-            and multiplies matrices, in other ways, so that only results can
-            be compared and not operators.
+            and multiplies matrices, in other ways, so that other operators
+            alone prove nothing.
         is_at_take: Whether it was drawn for what a slice takes, which
             labels show where numbers may not.
     """
@@ -40,6 +40,15 @@ class Aim:
     keep: Masks
     is_single: bool = False
     is_at_take: bool = False
+
+    @property
+    def widened(self) -> Aim:
+        """The cut with one channel more where there was only one."""
+        keep = {name: mask.clone() for name, mask in self.keep.items()}
+        for mask in keep.values():
+            if int(mask.sum()) == 1 and len(mask) > 2:
+                mask[(~mask).nonzero()[0]] = True
+        return Aim(keep, False, self.is_at_take)
 
 
 def random_masks(graph: ChannelGraph, seed: int = 0) -> Masks:

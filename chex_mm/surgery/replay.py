@@ -155,7 +155,13 @@ def _try_out(model, runs: Runs, origin: Origin, comparison, aim: Aim):
         found = _replayed(model, runs, origin, aim.keep)
         if found is not None:
             return found
-    mismatch = comparison.mismatch(aim.keep, has_steps)
+    mismatch = comparison.mismatch(aim.keep)
+    if aim.is_single and mismatch and mismatch.gap is None:
+        wider = comparison.mismatch(aim.widened.keep)
+        if wider is None:
+            mismatch = comparison.mismatch(aim.keep, has_steps)
+        else:
+            mismatch, aim, has_steps = wider, aim.widened, True
     if mismatch is None:
         return None
     if has_steps and not aim.is_at_take:
