@@ -143,7 +143,9 @@ def _sides(origin: Origin, take: Take) -> Iterator[Masks]:
     places = torch.arange(len(take.labels))
     for piece in take.pieces:
         is_in = torch.isin(places, piece)
-        sides = is_in, ~is_in, places < piece.min(), places > piece.max()
+        sides = [is_in, ~is_in]
+        if len(piece):
+            sides += [places < piece.min(), places > piece.max()]
         for side in sides:
             found = origin.masks_of(take.labels[side])
             keep = {

@@ -24,7 +24,7 @@ class Finding:
     """Why a narrow copy is not the model it was cut from.
 
     Attributes:
-        labels: What must not be cut.
+        labels: What must not be cut; none where labels do not say what.
         reason: The operator, the module and what happened there.
         split: Place of an operator that splits channels and how it shall
             keep them even, where that may be enough.

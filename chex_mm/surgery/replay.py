@@ -135,16 +135,22 @@ def check(model: nn.Module, runs: Runs, origin: Origin) -> Finding | None:
     """
     if not origin.graph.free:
         return None
-    first, found = _first_replay(model, runs, origin)
-    if found is not None:
-        return found
+    first, unnamed = _first_replay(model, runs, origin)
+    if unnamed is not None and len(unnamed.labels):
+        return unnamed
     comparison = Comparison(
         stirred(model), (runs.cost, *runs.also), origin.graph
     )
-    for aim in aimed_cuts(origin, first):
+    aims = aimed_cuts(origin, first)
+    for aim in (Aim(first), *aims) if unnamed else aims:
         found = _try_out(model, runs, origin, comparison, aim)
         if found is not None:
             return found
+    if unnamed is not None:
+        raise ChexError(
+            'A narrow copy of the model cannot be run, and no channel accounts '
+            f'for it: {unnamed.reason}'
+        )
     return None
 
 
@@ -175,9 +181,10 @@ def _try_out(model, runs: Runs, origin: Origin, comparison, aim: Aim):
 def _replayed(model, runs: Runs, origin: Origin, keep) -> Finding | None:
     """What a replay finds, if labels tell anything."""
     try:
-        return replay(model, runs, origin, keep)
+        found = replay(model, runs, origin, keep)
     except ChexError:
         return None
+    return found if found and len(found.labels) else None
 
 
 def _first_replay(model: nn.Module, runs: Runs, origin: Origin):
@@ -258,10 +265,7 @@ def _broken(flow: NarrowFlow, failure: RunFailed) -> Finding:
             # With those only that this cut has left, others would fail.
             labels = flow.origin.whole_groups(labels)
             return Finding(labels, reason, split)
-    raise ChexError(
-        'A narrow copy of the model cannot be run, and no channel accounts '
-        f'for it: {message}'
-    ) from failure
+    return Finding(torch.zeros(0, dtype=torch.long), message)
 
 
 def _suspects(
