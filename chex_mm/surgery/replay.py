@@ -148,8 +148,8 @@ def check(model: nn.Module, runs: Runs, origin: Origin) -> Finding | None:
             return found
     if unnamed is not None:
         raise ChexError(
-            'A narrow copy of the model cannot be run, and no channel accounts '
-            f'for it: {unnamed.reason}'
+            'A narrow copy of the model cannot be run, and no channel '
+            f'accounts for it: {unnamed.reason}'
         )
     return None
 
