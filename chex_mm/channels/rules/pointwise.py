@@ -49,7 +49,7 @@ def _operands(flow, call) -> list[torch.Tensor]:
     `w[0] * features`: what comes out has the channels of the features. So it
     must not matter which of both is named first.
     """
-    found = [_labels(flow, tensor) for tensor in call.inputs]
+    found = [labels_once(flow, tensor) for tensor in call.inputs]
     if flow.computes_nothing:
         _pin_norm_of_nothing(flow, call, found)
     for number, one in enumerate(found):
@@ -71,7 +71,7 @@ def _pin_norm_of_nothing(flow, call, labels: list[torch.Tensor]) -> None:
                 flow.pin(each, f'{call.place} computes nothing')
 
 
-def _labels(flow, tensor) -> torch.Tensor:
+def labels_once(flow, tensor) -> torch.Tensor:
     """Its labels; one number that is spread over a dimension is one.
 
     `F.normalize` spreads a norm over as many channels as it was taken of;
