@@ -17,6 +17,7 @@ from . import (  # noqa: F401  (fill the table)
     toy_patterns,
     toy_sharing,
     toy_sums,
+    toy_writing,
 )
 from .toy_networks import TOYS, Coordinates, conv
 
