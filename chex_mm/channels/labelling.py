@@ -35,6 +35,26 @@ class Axes:
     vectors: tuple[Tensor | None, ...]
 
 
+def _fill_blank(whole: Tensor, view: Tensor, labels: Tensor) -> None:
+    """Labels around what is written first into a tensor made for it.
+
+    `padded[:, :, 1:-1] = x`: the border has the channels of `x` as well.
+    """
+    dims = varying(labels)
+    base = view._base
+    if len(dims) != 1 or not base.is_contiguous():
+        return
+    into = without_repeats(labels).flatten()
+    stride, start = view.stride(dims[0]), view.storage_offset()
+    for dim, each in enumerate(base.stride()):
+        size, step = base.shape[dim], stride // max(each, 1)
+        first = start // max(each, 1) % size
+        last = first + step * (len(into) - 1)
+        if step and stride == step * each and last < size:
+            whole.movedim(dim, -1)[..., first : last + 1 : step] = into
+            return
+
+
 class Labelling:
     """The labels of tensors, and the facts that follow from them.
 
@@ -50,6 +70,7 @@ class Labelling:
         self.place = ''  # the operator whose rule runs, for messages
         # Made in a size from Python and untouched; whether it holds zeros.
         self.blank = WeakTensorKeyDictionary()
+        self.filling = WeakTensorKeyDictionary()  # was blank, bit by bit
         self.slotted = WeakTensorKeyDictionary()  # the view that split it
         self._names = {id(t): (name, t) for name, t in tensors.items()}
         self._labels = WeakTensorKeyDictionary()
@@ -63,10 +84,16 @@ class Labelling:
         """Whether a rule has to look at the tensor."""
         return (
             tensor in self._labels
+            or tensor in self._written
             or tensor in self._deferred
             or (id(tensor) in self._names and tensor.ndim > 0)
             or (tensor._base is not None and tensor._base in self._written)
         )
+
+    def is_blank(self, tensor: Tensor) -> bool:
+        """Whether it was freshly made, in a size from Python."""
+        base = tensor._base
+        return tensor in self.blank or base is not None and base in self.blank
 
     def is_named(self, tensor: Tensor) -> bool:
         """Whether it is a parameter or buffer of the model."""
@@ -124,6 +151,9 @@ class Labelling:
                 base.shape, base.stride(), dtype=torch.long
             )
             whole.copy_(self.labels(base))
+            if base in self.blank and labels is not None:
+                self.filling[base] = True
+                _fill_blank(whole, view, labels)
             self._written[base] = whole
             self._labels.pop(base, None)
         into = self._through_base(view)

@@ -211,7 +211,8 @@ MOVEMENT = [
     Case(
         aten.copy_, lambda x, y: x.copy_(y), (X, Y), (5, 6, 7, 8), ties=PAIRS
     ),
-    Case(aten.copy_, lambda x: x.copy_(torch.ones(1)), out=None),
+    Case(aten.copy_, lambda x: x.copy_(torch.ones(1))),
+    Case(aten.copy_, lambda x: x.copy_(ONES), out=None, pins=ALL),
 ]
 for key, *arguments in (
     (aten.zeros_like,),

@@ -308,6 +308,36 @@ CONTRACTIONS += [
         pins=(250, 251, 252, *LAST),
     ),
     Case(
+        aten.bmm,
+        torch.bmm,
+        (
+            Given(shape=(4, 6, 3), dim=0),
+            Given((5, 6, 7, 8), (4, 3, 6), 0),
+        ),
+        dim=0,
+        ties=((1, 5), (2, 6), (3, 7), (4, 8)),
+    ),
+    Case(
+        aten.bmm,
+        lambda x: torch.bmm(torch.ones(3, 3).expand(4, 3, 3), x),
+        (Given(shape=(4, 3, 6), dim=0),),
+        dim=0,
+    ),
+    Case(
+        aten.convolution,
+        torch.conv1d,
+        (Given(shape=(2, 3, 4), dim=2), Parameter((5, 3, 1))),
+        dim=2,
+        pins=(200, 201, 202, 203, 204, 250, 251, 252),
+    ),
+    Case(
+        aten.convolution,
+        lambda x, w: torch.conv1d(x, w, padding=1),
+        (Given(shape=(2, 3, 4), dim=2), Parameter((5, 3, 3))),
+        (200, 201, 202, 203, 204),
+        ties=((*ALL, 250, 251, 252),),
+    ),
+    Case(
         aten.mm,
         lambda x, w: w @ x,
         (Given(shape=(4, 6), dim=0), Parameter((5, 4))),

@@ -17,6 +17,7 @@ from . import (  # noqa: F401  (fill the table)
     toy_patterns,
     toy_sharing,
     toy_sums,
+    toy_writing,
 )
 from .toy_networks import TOYS, Coordinates, conv
 
@@ -154,10 +155,35 @@ class Mixed(nn.Module):
         return self.out(scores @ self.a(x))
 
 
-def test_a_product_of_channels_costs_less_after_a_cut():
-    model, inputs = Mixed(), torch.randn(2, 5, 3)
-    graph = chex_mm.trace_channels(model, (inputs,))
-    keep = {'a': torch.tensor([True, False, True, False])}
+class TokenMixing(nn.Module):
+    """Linear layers, convolutions and products within every channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.out = conv(3, 8), conv(8, 2)
+        self.mlp = nn.Sequential(nn.Linear(16, 9), nn.GELU(), nn.Linear(9, 16))
+        self.blur, self.mix = conv(1, 1, 3), nn.Conv1d(16, 16, 1)
+        self.matrices = nn.Parameter(torch.randn(8, 16, 16))
+
+    def forward(self, x):
+        x = self.a(x)
+        tokens = x.flatten(2)
+        tokens = tokens + self.mlp(tokens)
+        tokens = tokens + self.mix(tokens.mT).mT
+        tokens = tokens + torch.einsum('bcn,cnm->bcm', tokens, self.matrices)
+        y = tokens.view(x.shape)
+        y = y + (y @ y.mT) @ y
+        return self.out(self.blur(y.flatten(0, 1)[:, None]).view(x.shape))
+
+
+KEEP = torch.arange(8) % 3 == 0
+MIXED = Mixed(), torch.randn(2, 5, 3), {'a': KEEP[:4]}
+MIXING = TokenMixing(), torch.randn(2, 3, 4, 4), {'a': KEEP}
+
+
+@pytest.mark.parametrize(('model', 'inputs', 'keep'), [MIXED, MIXING])
+def test_a_product_of_channels_costs_less_after_a_cut(model, inputs, keep):
+    graph = chex_mm.trace_channels(model, inputs)
     for found, flops in (
         (model, graph.flops()),
         (chex_mm.slim(model, graph, keep), graph.flops(graph.counts(keep))),

@@ -224,3 +224,28 @@ class TransposedDepthwise(nn.Module):
 
     def forward(self, x):
         return self.b(self.up(self.a(x)).relu())
+
+
+@toy(
+    {'a': '4: a:0 a.bias:0 b:1'},
+    pinned={'mix': 'mixes positions within a channel'},
+)
+class ConvolvedTokens(Between):
+    """A convolution that takes positions for channels (MLP-Mixer)."""
+
+    def __init__(self):
+        super().__init__()
+        self.mix = nn.Conv1d(64, 64, 1)
+
+    def between(self, x):
+        y = self.mix(x.flatten(2).transpose(1, 2)).transpose(1, 2)
+        return x + y.view(x.shape)
+
+
+@toy(FREE)
+class AttentionInChannels(Between):
+    """Rows of a map attend to each other, in every channel by itself."""
+
+    def between(self, x):
+        norms = torch.einsum('bchw,bchw->bc', x, x).sqrt()
+        return (x @ x.mT).softmax(-1) @ x + norms[..., None, None]

@@ -179,6 +179,9 @@ def take(flow, call):
             return axes
     labels = flow.labels(call['self'])
     out = moved(flow, call)
+    if call['self'] in flow.filling and isinstance(out, Tensor):
+        if not without_repeats(out).any():
+            return out  # to be written next
     dim = call['dim'] % labels.ndim
     size = labels.shape[dim]
     few = without_repeats(labels, but=dim).movedim(dim, 0).reshape(size, -1)

@@ -40,7 +40,7 @@ def group_norm(flow, call):
 def _tie_vectors(flow, call, channels: Tensor) -> Tensor:
     for name, role in VECTORS:
         vector = call.arguments.get(name)
-        if isinstance(vector, Tensor):
+        if isinstance(vector, Tensor) and vector not in flow.blank:
             labels = (
                 flow.axis(vector, 0, role)
                 if flow.is_named(vector)

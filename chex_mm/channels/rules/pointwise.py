@@ -32,8 +32,6 @@ def tie(flow, call):
         return weights.tied(flow, call)
     if call.key is aten.mul and _is_nothing(flow, call):
         return None
-    if call.key is aten.add_ and flow.blank.get(call['self']):
-        return flow.labels(call['other']).expand(call.out.shape)
     labels, *others = _operands(flow, call)
     for other in others:
         flow.tie(labels, other)
@@ -49,7 +47,7 @@ def _operands(flow, call) -> list[torch.Tensor]:
     `w[0] * features`: what comes out has the channels of the features. So it
     must not matter which of both is named first.
     """
-    found = [_labels(flow, tensor) for tensor in call.inputs]
+    found = [labels_once(flow, tensor) for tensor in call.inputs]
     if flow.computes_nothing:
         _pin_norm_of_nothing(flow, call, found)
     for number, one in enumerate(found):
@@ -71,13 +69,16 @@ def _pin_norm_of_nothing(flow, call, labels: list[torch.Tensor]) -> None:
                 flow.pin(each, f'{call.place} computes nothing')
 
 
-def _labels(flow, tensor) -> torch.Tensor:
+def labels_once(flow, tensor) -> torch.Tensor:
     """Its labels; one number that is spread over a dimension is one.
 
     `F.normalize` spreads a norm over as many channels as it was taken of;
-    the check by replay finds a size that does not follow.
+    the check by replay finds a size that does not follow. The same holds for
+    what was freshly made of one number in a size from Python.
     """
     labels = flow.labels(tensor)
+    if flow.is_blank(tensor):
+        return labels[(slice(1),) * labels.ndim]
     return labels[
         tuple(
             slice(None if stride or not is_constant(labels, (dim,)) else 1)

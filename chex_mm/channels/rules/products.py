@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from chex_mm.channels.graph import Role
-from chex_mm.channels.labels import spread
+from chex_mm.channels.labels import spread, without_repeats
+from chex_mm.channels.rules.pointwise import labels_once, merged
 from chex_mm.channels.rules.table import rule
 
 aten = torch.ops.aten
@@ -48,8 +49,7 @@ def convolution(flow, call, operands: Operands) -> Tensor:
     x, weight = operands.x, operands.weight
     x_dim = x.ndim - (weight.ndim - 2) - 1  # 0 for an unbatched input
     _pin_places(flow, call, weight)
-    dims = flow.channel_dims(x)
-    if dims and max(dims) < x_dim:
+    if _is_within(flow, call, operands, x_dim):
         return _convolve_each(flow, call, operands, x_dim)
     direction = _transposed if operands.transposed else _forward
     entering = flow.vector(x, x_dim)
@@ -78,6 +78,27 @@ def _pin_places(flow, call, weight: Tensor) -> None:
             flow.pin(flow.along(weight, dim), reason)
 
 
+def _is_within(flow, call, operands: Operands, x_dim: int) -> bool:
+    """Whether no channel meets another: samples, or places of a 1x1 kernel."""
+    dims, into = flow.channel_dims(operands.x), int(not operands.transposed)
+    is_last = operands.weight.shape[into] == 1  # the last channel of several
+    if is_last and flow.axis(operands.weight, into, Role.COLUMN).any():
+        return False
+    places = [dim - x_dim - 1 for dim in dims if dim > x_dim]
+    kernel = operands.weight.shape[2:]
+    return (
+        bool(dims)
+        and x_dim not in dims
+        and (not places or call.key is aten.convolution)
+        and all(
+            kernel[place] == 1
+            and call['stride'][place % len(call['stride'])] == 1
+            and not call['padding'][place % len(call['padding'])]
+            for place in places
+        )
+    )
+
+
 def _convolve_each(flow, call, operands: Operands, x_dim: int) -> Tensor:
     """Every channel is a sample of its own: `y.flatten(0, 1)[:, None]`."""
     weight, bias = operands.weight, operands.bias
@@ -88,10 +109,7 @@ def _convolve_each(flow, call, operands: Operands, x_dim: int) -> Tensor:
     elements = operands.x if operands.transposed else call.out
     total = elements.numel() * weight[0].numel()
     _count_within(flow, call, operands.x, total)
-    labels = flow.labels(operands.x)
-    for dim in range(x_dim, labels.ndim):
-        labels = labels.narrow(dim, 0, 1)
-    return labels.expand(call.out.shape)
+    return without_repeats(flow.labels(operands.x)).expand(call.out.shape)
 
 
 def _count_within(flow, call, x, total: int) -> None:
@@ -323,6 +341,9 @@ def _product(flow, call, a, b):
     Summing over channels is pinned even where they match: code scales such
     products by the number of channels (attention), which a cut changes.
     """
+    if _are_samples(flow, a, b):
+        total = a.numel() * b.shape[-1]
+        return _product_within(flow, call, a, b, total)
     for tensor, dim in ((a, a.ndim - 1), (b, b.ndim - 2)):
         if not flow.is_constant(tensor, (dim,)):
             flow.pin(
@@ -337,6 +358,22 @@ def _product(flow, call, a, b):
         return rows
     flow.pin(rows, f'{call.place} contracts over channels')
     return columns
+
+
+def _are_samples(flow, *tensors) -> bool:
+    """Whether channels lie along the dimensions of samples only."""
+    dims = [(flow.channel_dims(tensor), tensor.ndim - 2) for tensor in tensors]
+    return any(found for found, _ in dims) and all(
+        dim < last for found, last in dims for dim in found
+    )
+
+
+def _product_within(flow, call, a, b, total: int) -> Tensor:
+    """Every channel has a product of its own, of two maps or of sequences."""
+    one, other = (labels_once(flow, tensor)[..., :1, :1] for tensor in (a, b))
+    flow.tie(one, other)
+    _count_within(flow, call, a if flow.channel_dims(a) else b, total)
+    return merged(one, other).expand(call.outs[0].shape)
 
 
 def _along(flow, tensor: Tensor, dim: int) -> Tensor:

@@ -62,7 +62,6 @@ aten = torch.ops.aten
     aten.index_select,
     aten.gather,
     aten.embedding,
-    aten.copy_,
     aten.glu,
     aten.bmm,
     aten.cumsum,
@@ -100,6 +99,12 @@ def padded(flow, call) -> bool:
 @zeros(aten.zeros_like, aten.zero_)
 def made(flow, call) -> bool:
     return True
+
+
+@zeros(aten.copy_)
+def copied(flow, call) -> bool:
+    source = call['src']
+    return _is_zero(flow, source) or (source.numel() == 1 and not source.any())
 
 
 @zeros(aten.index_put_, aten._index_put_impl_)

@@ -19,13 +19,13 @@ aten = torch.ops.aten
 
 @rule(aten.copy_)
 def write(flow, call):
-    """What is written over channels is as many channels."""
+    """What is written over channels is as many channels, or fills them."""
     if flow.is_weight(call['src']):
         return NotImplemented
     labels, before = flow.labels(call['src']), flow.labels(call['self'])
     if without_repeats(before).any():
         flow.tie(before, labels)
-    return labels.expand(before.shape)
+    return merged(labels, before).expand(before.shape)
 
 
 @rule(
@@ -68,6 +68,9 @@ def put(flow, call):
     """
     target, indices = call['self'], call['indices']
     picked = indexed_dims(indices)
+    if len(indices) == 1 and _fills_elements(flow, call, indices[0]):
+        flow.tie(flow.labels(target), flow.labels(indices[0]))
+        return flow.labels(target)
     if any(i is not None and flow.has_channels(i) for i in indices):
         return NotImplemented
     if picked != list(range(picked[0], picked[-1] + 1)):
@@ -76,6 +79,18 @@ def put(flow, call):
     if labels is None:
         return NotImplemented
     return _written_over(flow, target, flow.labels(target), labels)
+
+
+def _fills_elements(flow, call, index) -> bool:
+    """`x[x < 0] = 0`: every element by itself."""
+    values = call['values']
+    return (
+        index is not None
+        and index.dtype is torch.bool
+        and index.shape == call['self'].shape
+        and values.numel() == 1
+        and not flow.has_channels(values)
+    )
 
 
 @rule(
