@@ -29,6 +29,7 @@ from chex_mm.channels.facts import Facts, LabelledWork, Numbers
 from chex_mm.channels.graph import UnknownOp
 from chex_mm.channels.labelling import Labelling
 from chex_mm.channels.labels import without_repeats
+from chex_mm.channels.rules.finite import spoilt
 from chex_mm.channels.rules.table import ZEROS
 from chex_mm.channels.vanishing import Vanishing
 from chex_mm.channels.watch import Watch, tensors_among
@@ -133,6 +134,12 @@ class Flow(Labelling, Watch):
         for tensor, label in zip(call.outs, labels):
             if isinstance(tensor, Tensor):
                 self.label(tensor, label, call.writes(tensor))
+        for lost in spoilt(self, call):
+            self.pin(
+                lost,
+                f'{call.place} makes a number that is not finite, or such a '
+                'gradient, of a masked channel',
+            )
         self._pass_zeros(call)
         self._pass_sums(call, out)
 

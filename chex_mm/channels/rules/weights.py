@@ -85,14 +85,14 @@ def tied(flow, call) -> Axes | Tensor | None:
         for other in along if first is not None else ():
             flow.tie(first, other)
         vectors.append(first)
-    if _is_kernel(flow, call):
+    if are_of_weights(flow, call):
         return Axes(tuple(vectors))
     # A learned map on activations: what comes out may be one as well.
     left = [None if flow.are_fixed(vector) else vector for vector in vectors]
     return _labels(left, out.shape)
 
 
-def _is_kernel(flow, call) -> bool:
+def are_of_weights(flow, call) -> bool:
     """Whether nothing but weights, and numbers per row of one, come in."""
     return all(
         flow.is_named(tensor)
