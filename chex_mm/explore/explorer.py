@@ -145,9 +145,13 @@ class ChannelExplorer:
             ),
         )
 
-    def step(self, optimizer: Optimizer | None = None) -> StepReport:
-        """Prunes, regrows and restores: `apply(plan())`."""
-        return self.apply(self.plan(), optimizer)
+    def step(
+        self,
+        optimizer: Optimizer | None = None,
+        copies: Iterable[nn.Module] = (),
+    ) -> StepReport:
+        """Prunes, regrows and restores: `apply(plan(), ...)`."""
+        return self.apply(self.plan(), optimizer, copies)
 
     def enforce(self, model: nn.Module | None = None) -> None:
         """Zeroes what is inactive, as after every optimizer step.

@@ -14,6 +14,7 @@ from chex_mm.channels.rules import (  # noqa: F401  (fill the tables)
     norms,
     pointwise,
     products,
+    recurrent,
     reductions,
     sampling,
     vanishing,
