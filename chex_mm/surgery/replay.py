@@ -31,6 +31,7 @@ from chex_mm.channels.trace import (
     tensors_in,
     trace,
 )
+from chex_mm.channels.traceable import traceable
 from chex_mm.errors import ChexError
 from chex_mm.surgery.cut import mask_channels, slim
 from chex_mm.surgery.modules import UnknownModule
@@ -71,6 +72,7 @@ def trace_channels(
         ChexError: The model cannot be run, or `strict` and channels entered
             unknown operators; lists them.
     """
+    model = traceable(model)
     runs = Runs.of(inputs, also, rules)
     splits: dict[str, str] = {}
     pins: list[tuple[Tensor, str]] = []
