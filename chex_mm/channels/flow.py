@@ -27,6 +27,7 @@ from chex_mm.channels.facts import Facts, LabelledWork
 from chex_mm.channels.graph import UnknownOp
 from chex_mm.channels.hollow import fill, is_hollow
 from chex_mm.channels.labelling import Labelling
+from chex_mm.channels.rules.finite import spoilt
 from chex_mm.channels.rules.table import ZEROS
 from chex_mm.channels.vanishing import Vanishing
 from chex_mm.channels.watch import Watch, tensors_among
@@ -133,6 +134,7 @@ class Flow(Labelling, Watch):
         self.place = call.place
         try:
             self._apply(self.rule_of(call), call)
+            self._pin_spoilt(call)
         except ChexError:
             raise
         except RULE_FAILS as error:
@@ -164,6 +166,14 @@ class Flow(Labelling, Watch):
         for tensor, label in zip(call.outs, labels):
             if isinstance(tensor, Tensor):
                 self.label(tensor, label, call.writes(tensor))
+
+    def _pin_spoilt(self, call: Call) -> None:
+        for lost in spoilt(self, call):
+            self.pin(
+                lost,
+                f'{call.place} makes a number that is not finite, or such a '
+                'gradient, of a masked channel',
+            )
 
     def rule_of(self, call: Call) -> Callable | None:
         """The rule that serves a call, if any."""

@@ -144,6 +144,24 @@ class Labelling:
             self._pinned = grown
         return not bool(((few != 0) & ~self._pinned[few]).any())
 
+    def is_free(self, tensor: Tensor) -> bool:
+        """Whether a channel of the tensor may still be cut.
+
+        Of a parameter that no operator has read yet nothing is pinned.
+        """
+        if not self.has_channels(tensor):
+            return False
+        if id(tensor) in self._names:
+            name, _ = self._names[id(tensor)]
+            spaces = [self.facts.spaces.get((name, d)) for d in range(2)]
+            known = [space.labels for space in spaces if space is not None]
+            return not known or not all(map(self.are_fixed, known))
+        if self.is_weight(tensor):
+            return not all(map(self.are_fixed, self.axes(tensor)))
+        if tensor in self._deferred:
+            return True
+        return not self.are_fixed(self.labels(tensor))
+
     def _write_through(self, view: Tensor, labels) -> None:
         base = view._base
         if base not in self._written:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial, wraps
 
 import torch
@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_flatten
 
 from chex_mm.channels.call import Call
 from chex_mm.channels.flow import Flow
+from chex_mm.channels.seen import Seen
 
 
 @contextmanager
@@ -68,33 +69,56 @@ def watched_functions(flow: Flow):
     """Applies rules to autograd functions called in the block.
 
     A function with a rule is one operator. Without a rule its operators are
-    followed as usual; where channels enter and none come out, a kernel must
-    have computed the result, so what entered is pinned and the function is
-    reported as unknown.
+    followed as usual; where free channels enter and a kernel that torch does
+    not dispatch has written what is read or returned, or no channels come
+    out, what entered is pinned and the function is reported as unknown.
     """
-    return wrapped_functions(partial(_watch, flow))
+    return wrapped_functions(partial(_watch, flow, []))
 
 
-def _watch(flow: Flow, function, forward, args, kwargs):
+def _watch(flow: Flow, around: list[Seen], function, forward, args, kwargs):
+    """Runs `forward` inside of the functions that `around` watches."""
+    call = _call(flow, function, forward, args, kwargs)
+    entered = any(map(flow.has_channels, call.inputs))
+    if entered and flow.rule_of(call) is not None:
+        with flow.paused():
+            out = forward(*args, **kwargs)
+            flow.flow(call, out)
+    elif entered:
+        out = _followed(flow, around, call, lambda: forward(*args, **kwargs))
+    else:
+        out = forward(*args, **kwargs)
+    for outer in around:
+        outer.note((*call.inputs, *_tensors(out)))
+    return out
+
+
+def _call(flow: Flow, function, forward, args, kwargs) -> Call:
     bound = inspect.signature(forward).bind(*args, **kwargs)
     bound.apply_defaults()
-    inputs = tuple(
-        a for a in tree_flatten((args, kwargs))[0] if isinstance(a, Tensor)
-    )
-    entered = [t for t in inputs if flow.has_channels(t)]
-    call = Call(
-        f'{function.__module__}.{function.__name__}',
-        function,
-        dict(bound.arguments),
-        inputs,
-        None,
-        flow.module,
-    )
-    is_known = bool(entered) and flow.rule_of(call) is not None
-    with flow.paused() if is_known else nullcontext():
-        out = forward(*args, **kwargs)
-    outs = [t for t in tree_flatten(out)[0] if isinstance(t, Tensor)]
-    if entered and not any(flow.has_channels(t) for t in outs):
+    name = f'{function.__module__}.{function.__name__}'
+    inputs = _tensors((args, kwargs))
+    arguments = dict(bound.arguments)
+    return Call(name, function, arguments, inputs, None, flow.module)
+
+
+def _followed(flow: Flow, around: list[Seen], call: Call, run: Callable):
+    """Runs a function without a rule; reports what no operator tells."""
+    seen = Seen(flow, call.inputs)
+    around.append(seen)
+    try:
+        with seen:
+            out = run()
+    finally:
+        around.pop()
+    outs = _tensors(out)
+    seen.check((*call.inputs, *outs))
+    is_lost = not seen.is_all or not any(map(flow.has_channels, outs))
+    if is_lost and any(map(flow.is_free, call.inputs)):
         with flow.paused():
             flow.flow(call, out)
     return out
+
+
+def _tensors(value) -> tuple[Tensor, ...]:
+    return tuple(t for t in tree_flatten(value)[0] if isinstance(t, Tensor))

@@ -74,13 +74,15 @@ class Probe:
     dtype: torch.dtype
     device: torch.device
     is_zero: bool
+    shape: tuple[int, ...] = (1,)
 
     def filled(self, sample: float) -> Tensor:
-        """One element of that kind."""
+        """Elements of that kind."""
         value = 0 if self.is_zero else sample
         if self.dtype is torch.bool:
             value = value > 0
-        return torch.full((1,), value, dtype=self.dtype, device=self.device)
+        made = {'dtype': self.dtype, 'device': self.device}
+        return torch.full(self.shape, value, **made)
 
 
 @cache

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from ..channels.graph import ChannelGraph, ChannelGroup
 from ..channels.trace import Runs
+from ..channels.traceable import unwrapped
 from ..errors import ChexError
 from ..surgery.comparison import Comparison, check_cut
 from .allocation import AllocationSpace, allocate, uniform_share
@@ -38,7 +39,7 @@ class ChannelExplorer:
     follow every optimizer step.
 
     Args:
-        model: The model in training, dense and not wrapped.
+        model: The model in training, dense; wrappers are taken off.
         graph: Its channels.
         budget: What the final sub-model may cost.
         total_steps: Number of steps until the structure is fixed.
@@ -58,6 +59,7 @@ class ChannelExplorer:
                 f'total_steps={total_steps}: an exploration needs at least '
                 'one step.'
             )
+        model = unwrapped(model)
         self.model, self.graph, self.budget = model, graph, budget
         self.total_steps = total_steps
         self.settings = choice = ExplorerSettings(**settings)
@@ -147,9 +149,13 @@ class ChannelExplorer:
             ),
         )
 
-    def step(self, optimizer: Optimizer | None = None) -> StepReport:
-        """Prunes, regrows and restores: `apply(plan())`."""
-        return self.apply(self.plan(), optimizer)
+    def step(
+        self,
+        optimizer: Optimizer | None = None,
+        copies: Iterable[nn.Module] = (),
+    ) -> StepReport:
+        """Prunes, regrows and restores: `apply(plan(), ...)`."""
+        return self.apply(self.plan(), optimizer, copies)
 
     def verify(self, inputs, also: Sequence = ()) -> None:
         """Refuses a sub-model that is another model once it is narrow.

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from chex_mm.channels.graph import ChannelGraph
+from chex_mm.channels.traceable import unwrapped
 from chex_mm.surgery.copying import copy_of
 from chex_mm.surgery.modules import check_owner
 from chex_mm.surgery.resize import (
@@ -61,6 +62,7 @@ def mask_channels(model: nn.Module, graph: ChannelGraph, keep: Masks) -> None:
     Raises:
         ValueError: Masks or model do not fit the graph.
     """
+    model = unwrapped(model)
     tensors = _checked_tensors(model, graph, keep)
     for name, dim, positions in _inactive(graph, keep):
         tensor = tensors[name]
@@ -77,6 +79,7 @@ def cut_channels(model: nn.Module, graph: ChannelGraph, keep: Masks) -> None:
         ValueError: Masks or model do not fit the graph.
         UnknownModule: A module might compute with a size that changes.
     """
+    model = unwrapped(model)
     cuts = _plan(model, graph, keep)
     for cut in cuts:
         _shrink(cut)
@@ -89,6 +92,7 @@ def slim(model: nn.Module, graph: ChannelGraph, keep: Masks) -> nn.Module:
     Takes what `mask_channels` takes. Only what stays is copied, and no
     gradients.
     """
+    model = unwrapped(model)
     cuts = _plan(model, graph, keep)
     narrow = copy_of(model, {id(c.tensor): _copy(c) for c in cuts})
     _fit(narrow, cuts, graph, keep)

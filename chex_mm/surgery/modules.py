@@ -114,6 +114,18 @@ def prelu(module: nn.PReLU) -> dict[str, int]:
     return {'num_parameters': len(module.weight)}
 
 
+@attributes(nn.RNNBase)
+def recurrent(module: nn.RNNBase) -> dict[str, int]:
+    """What a recurrent layer reads; its state is told by the trace."""
+    return {'input_size': module.weight_ih_l0.shape[1]}
+
+
+@attributes(nn.RNNCellBase)
+def recurrent_cell(module: nn.RNNCellBase) -> dict[str, int]:
+    """What a recurrent cell reads; its state is told by the trace."""
+    return {'input_size': module.weight_ih.shape[1]}
+
+
 def find_attributes(module: nn.Module) -> Attributes | None:
     """The entry of ATTRIBUTES for the most specific type of `module`."""
     return next(

@@ -17,6 +17,7 @@ from ..channels.facts import Facts
 from ..channels.flow import Flow
 from ..channels.graph import ChannelGraph
 from ..channels.labels import without_repeats
+from ..channels.modes import in_both_modes
 from ..channels.rules import RULES
 from ..channels.rules.movement import regroup
 from ..channels.trace import (
@@ -28,6 +29,7 @@ from ..channels.trace import (
     tensors_in,
     trace,
 )
+from ..channels.traceable import traceable
 from ..errors import ChexError
 from .comparison import Comparison, stirred
 from .copying import copy_of
@@ -69,10 +71,16 @@ def trace_channels(
         ChexError: The model cannot be run, or `strict` and channels entered
             unknown operators; lists them.
     """
+    model = traceable(model)
     runs = Runs.of(inputs, also, rules)
     splits: dict[str, str] = {}
     pins: list[tuple[Places, str]] = []
     facts = trace(model, runs, splits)
+    if graph_of(model, facts).unreached:
+        both = in_both_modes(model, runs)
+        if both != runs:
+            runs = both
+            facts = trace(model, runs, splits)
     if facts.rows:
         splits.update(dict.fromkeys(facts.rows, 'rows'))
         facts = trace(model, runs, splits)

@@ -479,7 +479,39 @@ SAMPLING = [
     ),
 ]
 
+RECURRENT = [
+    Case(aten.transpose_, lambda x: (x * 1).transpose_(1, 2), dim=2),
+    Case(
+        aten.mkldnn_rnn_layer,
+        lambda x, *weights: aten.mkldnn_rnn_layer(
+            x,
+            *weights,
+            torch.zeros(2, 1),
+            torch.zeros(2, 1),
+            False,
+            [],
+            2,
+            1,
+            1,
+            True,
+            False,
+            False,
+            False,
+        )[0],
+        (
+            Given(shape=(5, 2, 4), dim=2),
+            *map(Parameter, ((4, 4), (4, 1), (4,), (4,))),
+        ),
+        None,
+        ties=tuple((n, 249 + n) for n in ALL),
+        pins=tuple(
+            first + n for first in (200, 300, 400, 500) for n in range(4)
+        ),
+    ),
+]
+
 SUMMING_CASES = [
+    *RECURRENT,
     *NORMS,
     *CONTRACTIONS,
     *REDUCTIONS,

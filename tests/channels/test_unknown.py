@@ -217,3 +217,129 @@ def test_a_second_rule_names_both():
         f'{__name__}.keep cannot be a second one. To override an operator in '
         'one call pass rules={**RULES, operator: rule}.'
     )
+
+
+def mixed(x):
+    """Every channel becomes a mixture of all, unseen."""
+    array = x.detach().numpy()
+    return array + array.mean(1, keepdims=True)
+
+
+class Marked(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        x.detach().numpy()[:] = mixed(x)
+        ctx.mark_dirty(x)
+        return x
+
+
+class Unmarked(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        x.detach().numpy()[:] = mixed(x)
+        return x
+
+
+class Beside(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return torch.from_numpy(mixed(x)), x
+
+
+class Between(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        y = x + 0
+        y.numpy()[:] = mixed(y)
+        return y * 2
+
+
+class Filled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        y = torch.empty_like(x)
+        y.numpy()[:] = mixed(x)
+        return y
+
+
+class SetUpLater(torch.autograd.Function):
+    @staticmethod
+    def forward(x):
+        x.detach().numpy()[:] = mixed(x)
+        return x
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.mark_dirty(*inputs)
+
+
+class Doubled(torch.autograd.Function):
+    """In place, and by an operator that torch dispatches."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.mark_dirty(x)
+        return x.mul_(2)
+
+
+class Passed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x
+
+
+class Dropped(torch.autograd.Function):
+    """Returns what carries no channels, beside what does."""
+
+    @staticmethod
+    def forward(ctx, x):
+        mask = (torch.rand(x.shape[0], 1, 1, 1) > 0.5).float()
+        return x * mask, mask
+
+
+class Reduced(torch.autograd.Function):
+    """Its operators pin everything."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.mean(1, keepdim=True)
+
+
+def first(out):
+    return out[0] if isinstance(out, tuple) else out
+
+
+KERNELS = Marked, Unmarked, Beside, Between, Filled, SetUpLater
+
+
+@pytest.mark.parametrize('function', KERNELS)
+def test_what_a_kernel_writes_beside_operators_is_unknown(function):
+    graph = trace(lambda x: first(function.apply(x * 1)))
+    assert list(graph.free) == ['b']
+    (unknown,) = graph.unknown_ops
+    assert unknown.op == f'{__name__}.{function.__name__}'
+
+
+@pytest.mark.parametrize('function', [Doubled, Passed, Dropped])
+def test_what_is_all_dispatched_is_followed(function):
+    graph = trace(lambda x: first(function.apply(x * 1)), strict=True)
+    assert list(graph.free) == ['a', 'b']
+
+
+def test_what_operators_have_pinned_is_not_reported():
+    graph = trace(lambda x: x * 0 + Reduced.apply(x), strict=True)
+    assert 'aten.mean.dim' in graph.groups['a'].pinned
+
+
+@pytest.mark.parametrize('function', KERNELS)
+def test_its_rule_runs_whatever_it_returns(function):
+    def mixing(flow, call):
+        flow.pin_inputs(call, 'the rule has run')
+        return None
+
+    graph = trace(
+        lambda x: first(function.apply(x * 1)),
+        rules={**RULES, function: mixing},
+        strict=True,
+    )
+    assert graph.groups['a'].pinned == 'the rule has run'

@@ -322,7 +322,7 @@ def test_copies_become_the_same_sub_model(execution):
     for step in range(4):
         train(explorer, optimizer, step)
         before = copy.deepcopy(explorer.keep['conv1'])
-        explorer.apply(explorer.plan(), optimizer, copies=[averaged])
+        explorer.step(optimizer, copies=[averaged])
         assert not inactive_values(explorer, averaged).any()
         back = explorer.keep['conv1'] & ~before
         state = dict(averaged.state_dict())

@@ -150,6 +150,30 @@ def linear():
     return model, (4, 5), {'one': (8, [*rows('one'), slope, *columns('two')])}
 
 
+class Recurrent(nn.Module):
+    """A linear layer in front of a recurrent one."""
+
+    def __init__(self, reader):
+        super().__init__()
+        self.one, self.two = nn.Linear(5, 8), reader
+
+    def forward(self, x):
+        out = self.two(self.one(x))
+        return out[0] if isinstance(out, tuple) else out
+
+
+def recurrent_layer():
+    reads = part('two.weight_ih_l0', 1, 'column')
+    groups = {'one': (8, [*rows('one'), reads])}
+    return Recurrent(nn.LSTM(8, 3)), (4, 2, 5), groups
+
+
+def recurrent_cell():
+    reads = part('two.weight_ih', 1, 'column')
+    groups = {'one': (8, [*rows('one'), reads])}
+    return Recurrent(nn.GRUCell(8, 3)), (4, 5), groups
+
+
 def grouped():
     model = Steps(
         one=nn.Conv2d(3, 8, 1),

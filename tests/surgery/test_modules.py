@@ -38,6 +38,8 @@ EXPECTED = {
     _InstanceNorm: [('instance_norm', 'norm', (1,))],
     nn.GroupNorm: [('group_norm', 'norm', (3, 1))],
     nn.PReLU: [('linear', 'slope', (1,))],
+    nn.RNNBase: [('recurrent_layer', 'two', (1,))],
+    nn.RNNCellBase: [('recurrent_cell', 'two', (1,))],
 }
 NAMES = {
     _ConvNd: ('in_channels', 'out_channels', 'groups'),
@@ -47,6 +49,8 @@ NAMES = {
     _InstanceNorm: ('num_features',),
     nn.GroupNorm: ('num_channels', 'num_groups'),
     nn.PReLU: ('num_parameters',),
+    nn.RNNBase: ('input_size',),
+    nn.RNNCellBase: ('input_size',),
 }
 
 

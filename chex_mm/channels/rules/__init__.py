@@ -15,6 +15,7 @@ from chex_mm.channels.rules import (  # noqa: F401  (fill the tables)
     pointwise,
     positions,
     products,
+    recurrent,
     reductions,
     sampling,
     spectra,

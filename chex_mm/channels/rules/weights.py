@@ -188,14 +188,14 @@ def tied(flow, call) -> Axes | Tensor | None:
         if tensor.numel() == 1 and flow.has_channels(tensor):
             reason = f'it is broadcast over channels at {call.place}'
             flow.pin(flow.labels(tensor), reason)
-    if _is_kernel(flow, call):
+    if are_of_weights(flow, call):
         return Axes(tuple(vectors))
     # A learned map on activations: what comes out may be one as well.
     left = [None if flow.are_fixed(vector) else vector for vector in vectors]
     return _labels(left, out.shape)
 
 
-def _is_kernel(flow, call) -> bool:
+def are_of_weights(flow, call) -> bool:
     """Whether nothing but weights, and numbers per row of one, come in."""
     return all(
         flow.is_named(tensor)
