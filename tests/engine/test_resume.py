@@ -1,10 +1,12 @@
 """A run killed anywhere and resumed is, bit for bit, the run not killed."""
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
-from mmengine.hooks import EMAHook
+from mmengine.hooks import EMAHook, Hook
+from mmengine.registry import HOOKS, PARAM_SCHEDULERS
 
 from .toy_runs import (
     build,
@@ -206,3 +208,104 @@ def test_a_resumed_run_reads_the_same_samples(tmp_path):
     ]
     assert len(reads[0]) == 4 * 24
     assert reads[0] == reads[1]
+
+
+STEPS = dict(begin=0, by_epoch=False)
+SCHEDULERS = {
+    'Constant': dict(factor=0.5, end=12),
+    'CosineAnnealing': dict(T_max=20, eta_min=1e-3),
+    'CosineRestart': dict(
+        periods=[9, 20], restart_weights=[1, 0.5], eta_min=1e-3
+    ),
+    'Exponential': dict(gamma=0.9),
+    'Linear': dict(start_factor=0.1, end=8),
+    'MultiStep': dict(milestones=[3, 12], gamma=0.1),
+    'Poly': dict(power=0.9, eta_min=1e-4, end=24),
+    'Step': dict(step_size=5, gamma=0.5),
+}
+PLATEAU = dict(monitor='accuracy', patience=0, rule='greater')
+
+
+def one_cycle(strategy):
+    return dict(
+        type='OneCycleLR',
+        eta_max=0.1,
+        total_steps=24,
+        anneal_strategy=strategy,
+        **STEPS,
+    )
+
+
+EVERY_SCHEDULER = {
+    **{
+        f'{name}{kind}': dict(type=f'{name}{kind}', **settings, **STEPS)
+        for name, settings in SCHEDULERS.items()
+        for kind in ('LR', 'Momentum')
+    },
+    'OneCycleLR': one_cycle('cos'),
+    'OneCycleLR linear': one_cycle('linear'),
+}
+
+
+def test_every_scheduler_of_mmengine_is_tried():
+    known = {
+        name
+        for name in PARAM_SCHEDULERS.module_dict
+        if name.endswith(('LR', 'Momentum'))
+    }
+    tried = {name.split()[0] for name in EVERY_SCHEDULER}
+    assert known == tried | {'ReduceOnPlateauLR', 'ReduceOnPlateauMomentum'}
+
+
+@pytest.mark.parametrize('name', EVERY_SCHEDULER)
+def test_every_scheduler_is_resumed(tmp_path, name):
+    check_resumes(tmp_path, [6, 13], param_scheduler=EVERY_SCHEDULER[name])
+
+
+@pytest.mark.parametrize('kind', ['LR', 'Momentum'])
+def test_a_scheduler_that_steps_at_validation_is_resumed(tmp_path, kind):
+    """mmengine writes a checkpoint before it validates: not epoch 2."""
+    scheduler = dict(type=f'ReduceOnPlateau{kind}', **PLATEAU)
+    check_resumes(tmp_path, [1, 3], by_epoch=True, param_scheduler=scheduler)
+
+
+@HOOKS.register_module()
+class AddsToCheckpoints(Hook):
+    """Puts what it was given into every checkpoint."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, added):
+        self.added = added
+
+    def before_save_checkpoint(self, runner, checkpoint):
+        checkpoint['added'] = dict(inner=[1, self.added])
+
+
+def double(value):
+    return 2 * value
+
+
+@pytest.mark.parametrize('added', [double, lambda value: value, Path('a')])
+def test_what_could_not_be_resumed_is_refused_before_training(tmp_path, added):
+    runner = build(
+        tmp_path, hooks=[dict(type='AddsToCheckpoints', added=added)]
+    )
+    with pytest.raises(ValueError, match='could not be resumed') as error:
+        runner.train()
+    assert (
+        "checkpoint['added']['inner'][1] cannot be written and read again"
+        in str(error.value)
+    )
+    assert runner.iter == 0
+    assert list(tmp_path.glob('*.pth')) == []
+
+
+def test_a_run_that_writes_no_checkpoint_may_hold_anything(tmp_path):
+    runner = build(
+        tmp_path,
+        hooks=[dict(type='AddsToCheckpoints', added=double)],
+        default_hooks=dict(checkpoint=None),
+    )
+    runner.train()
+    assert runner.iter == 24

@@ -47,6 +47,7 @@ from .training_run import (
     check_runner,
     epoch_length,
 )
+from .trial import try_checkpoint
 
 
 @HOOKS.register_module()
@@ -106,6 +107,7 @@ class CHEXHook(Hook):
         check_replicas(self.explorer)
         self._adopt(runner)
         self._write_masks()
+        try_checkpoint(runner)
         self._history = History(
             runner.work_dir, self.explorer, self.schedule, runner.max_iters
         )
