@@ -8,6 +8,8 @@ import torch
 from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import HOOKS, PARAM_SCHEDULERS
 
+from chex_mm.engine.hooks.resume import gradients_of_rank
+
 from .toy_runs import (
     build,
     chex,
@@ -60,6 +62,16 @@ def test_gradients_that_wait_for_an_accumulation_are_resumed(tmp_path):
         paramwise_cfg=dict(norm_decay_mult=0),
     )
     check_resumes(tmp_path, [4, 5, 6, 13], optim_wrapper=optimizer)
+
+
+def test_with_another_number_of_processes_each_gets_the_mean_gradient():
+    one, other = torch.ones(2), torch.full((2,), 3.0)
+    saved = [dict(a=one, b=one), dict(a=other)]
+    mean = gradients_of_rank(saved)
+    assert mean['a'].tolist() == [2, 2]
+    assert mean['b'].tolist() == [0.5, 0.5]
+    assert gradients_of_rank([dict(a=one)]) == dict(a=one)
+    assert gradients_of_rank(dict(a=one)) == dict(a=one)
 
 
 @pytest.mark.parametrize('update_buffers', [False, True])
@@ -309,3 +321,52 @@ def test_a_run_that_writes_no_checkpoint_may_hold_anything(tmp_path):
     )
     runner.train()
     assert runner.iter == 24
+
+
+@pytest.mark.parametrize('execution', ['masked', 'compact'])
+@pytest.mark.parametrize(
+    'change, text',
+    [
+        (
+            lambda state: state.pop('head.bias'),
+            'head.bias is missing in the checkpoint and (3,) in the model',
+        ),
+        (
+            lambda state: state.update(more=torch.ones(2)),
+            'more is (2,) in the checkpoint and missing in the model',
+        ),
+        (
+            lambda state: state.pop('neck.1.num_batches_tracked'),
+            'neck.1.num_batches_tracked is missing in the checkpoint and ()',
+        ),
+        (
+            lambda state: state.update({'head.weight': torch.ones(3, 8)}),
+            'head.weight is (3, 8) in the checkpoint and (3, 16) in the model',
+        ),
+    ],
+)
+def test_weights_that_lack_or_add_tensors_are_refused(
+    tmp_path, execution, change, text
+):
+    hooks = [chex(execution=execution)]
+    build(tmp_path, custom_hooks=hooks).train()
+    path = checkpoint(tmp_path, 5, by_epoch=False)
+    state = torch.load(path, weights_only=True)
+    change(state['state_dict'])
+    torch.save(state, path)
+    with pytest.raises(ValueError, match=re.escape(text)):
+        resumed(tmp_path, path, custom_hooks=hooks)
+
+
+def test_weights_saved_by_a_wrapper_are_resumed(tmp_path):
+    whole = build(tmp_path)
+    whole.train()
+    path = checkpoint(tmp_path, 5, by_epoch=False)
+    state = torch.load(path, weights_only=True)
+    state['state_dict'] = {
+        f'module.{name}': tensor
+        for name, tensor in state['state_dict'].items()
+    }
+    torch.save(state, path)
+    again = resumed(tmp_path, path)
+    assert differences(everything(again), everything(whole)) == []
