@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import HOOKS, PARAM_SCHEDULERS
 
+from chex_mm.engine.deploy import slim_checkpoint
 from chex_mm.engine.hooks.resume import gradients_of_rank
+from chex_mm.errors import ChexError
 
 from .toy_runs import (
     build,
@@ -17,6 +20,7 @@ from .toy_runs import (
     everything,
     flatten,
     hook_of,
+    toy_config,
 )
 
 
@@ -370,3 +374,35 @@ def test_weights_saved_by_a_wrapper_are_resumed(tmp_path):
     torch.save(state, path)
     again = resumed(tmp_path, path)
     assert differences(everything(again), everything(whole)) == []
+
+
+@pytest.mark.parametrize('resume', [False, True])
+def test_a_list_is_not_loaded(tmp_path, resume):
+    torch.save([1], tmp_path / 'list.pth')
+    runner = build(
+        tmp_path, load_from=str(tmp_path / 'list.pth'), resume=resume
+    )
+    with pytest.raises(ChexError, match='it holds a list, not a dict'):
+        runner.train()
+
+
+@pytest.mark.parametrize(
+    'change, text',
+    [
+        (lambda mask: mask.float(), "keep of 'neck.0' is of type torch.float"),
+        (lambda mask: mask[:-1], "keep of 'neck.0' is (15,) in the state, "),
+        (lambda mask: mask.tolist(), "keep of 'neck.0' is 'a list' in the st"),
+    ],
+)
+def test_damaged_masks_are_refused(tmp_path, change, text):
+    build(tmp_path).train()
+    path = checkpoint(tmp_path, 5, by_epoch=False)
+    state = torch.load(path, weights_only=True)
+    keep = state['chex']['explorer']['keep']
+    keep['neck.0'] = change(keep['neck.0'])
+    torch.save(state, path)
+    with pytest.raises(ValueError, match=re.escape(text)):
+        resumed(tmp_path, path)
+    config = Config(toy_config(tmp_path))
+    with pytest.raises(ValueError, match="keep of 'neck.0'"):
+        slim_checkpoint(config, path)

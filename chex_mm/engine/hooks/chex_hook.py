@@ -20,6 +20,7 @@ from ...channels.graph import ChannelGraph
 from ...explore.budget import Budget
 from ...explore.explorer import ChannelExplorer
 from ...explore.scope import select_groups
+from ..checkpoint_file import check_kind as check_checkpoint
 from ..models.masked_backbone import marked_scopes, write_masks
 from ..randomness import set_random_state
 from ..tracing import trace_detector, training_batch
@@ -93,6 +94,8 @@ class CHEXHook(Hook):
         """Traces the model and makes, or resumes, the sub-model."""
         check_runner(runner)
         self._averages = averaged_models(runner, self)
+        for warning in self.settings.warnings():
+            runner.logger.warning(f'CHEX: {warning}')
         self.schedule = self.settings.iterations(
             runner.max_iters, epoch_length(runner)
         )
@@ -194,6 +197,7 @@ class CHEXHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Takes the state of the exploration, if this run is to resume it."""
+        check_checkpoint(checkpoint, 'The checkpoint to load')
         if not runner._resume:
             return
         if 'chex' not in checkpoint:
