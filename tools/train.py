@@ -7,6 +7,7 @@ from argparse import Namespace
 
 from mmengine.config import Config
 
+from chex_mm.engine.checkpoint_file import check_start
 from chex_mm.engine.command_line import (
     CommandError,
     add_run_arguments,
@@ -64,7 +65,10 @@ def main() -> None:
         set_learning_rate_scale(config)
     if arguments.resume not in (None, 'auto'):
         config.resume = True
-        config.load_from = find_checkpoint(arguments.resume)
+        config.load_from = arguments.resume
+    if config.get('load_from'):
+        find_checkpoint(config.load_from)
+        check_start(config.load_from, config.get('resume', False))
     check_config(config)
     runner = build_runner(config)
     if arguments.resume == 'auto':

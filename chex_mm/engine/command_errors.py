@@ -6,6 +6,7 @@ with status 2; a fault of this package or of another shows where it is.
 
 from __future__ import annotations
 
+import errno
 import gc
 import sys
 import warnings
@@ -28,6 +29,9 @@ BUILDERS = {
     'build_scheduler_from_cfg': None,
     'build_optim_wrapper': 'OptimWrapper',
 }
+
+# What writing to a disk that has no room ends in, whatever the file.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class CommandError(ValueError):
@@ -104,6 +108,8 @@ def _of_a_file(error: OSError) -> str | None:
         )
     if error.filename is not None:
         return f'{error.filename}: {error.strerror}.'
+    if error.errno in FULL:
+        return f'a file cannot be written: {error.strerror}.'
     return None
 
 

@@ -12,16 +12,16 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger, print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS, init_default_scope
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 from torch import nn
 
+from .checkpoint_file import load
 from .command_errors import CommandError, one_line, run_command
 
 __all__ = ['CommandError', 'run_command']  # what every tool takes from here
@@ -252,14 +252,7 @@ def check_weights(model: nn.Module, checkpoint: str) -> None:
     mmengine only warns about tensors that are absent or of another shape,
     and goes on to evaluate a half-initialised model.
     """
-    try:
-        loaded = CheckpointLoader.load_checkpoint(
-            checkpoint, map_location='cpu'
-        )
-    except (RuntimeError, EOFError, UnpicklingError) as error:
-        raise CommandError(
-            f'{checkpoint} is not a readable checkpoint: {one_line(error)}'
-        ) from error
+    loaded = load(checkpoint)
     model = model.module if is_model_wrapper(model) else model
     try:
         result = model.load_state_dict(

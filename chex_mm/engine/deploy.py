@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..channels.graph import ChannelGraph
 from ..errors import ChexError
+from ..explore.state import check_masks
 from ..surgery import Difference, compare, describe, slim
 from .explored_checkpoint import (
     check_inactive,
@@ -89,6 +90,7 @@ def slim_checkpoint(
     keep = state['explorer']['keep']
     # Not traced again: which couplings show may depend on the weights.
     graph = graph_from_state(state['graph'])
+    check_masks(keep, graph.free)
     check_inactive(masked, graph, keep)
     told('cut')
     narrow = slim(masked, graph, keep)

@@ -6,14 +6,12 @@ Weights, masks and channel groups must be those of one and the same model.
 from __future__ import annotations
 
 from collections import OrderedDict
-from pickle import UnpicklingError
 
-from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from ..channels.graph import ChannelGraph
 from ..errors import ChexError
-from .command_errors import one_line
+from .checkpoint_file import load
 from .models.masked_backbone import MASK
 
 
@@ -23,12 +21,7 @@ def read_checkpoint(name: str) -> dict:
     Raises:
         ChexError: It cannot be read, or CHEXHook did not write it.
     """
-    try:
-        loaded = CheckpointLoader.load_checkpoint(name, map_location='cpu')
-    except (RuntimeError, EOFError, UnpicklingError) as error:
-        raise ChexError(
-            f'{name} is not a readable checkpoint: {one_line(error)}'
-        ) from error
+    loaded = load(name)
     if 'chex' not in loaded or 'state_dict' not in loaded:
         raise ChexError(
             f"{name} holds no exploration state ('chex'), so nothing says "

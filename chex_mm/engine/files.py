@@ -42,11 +42,16 @@ def replacing(path: Path) -> Iterator[Path]:
         prefix=f'.{path.name}-', dir=path.parent
     ) as folder:
         unfinished = Path(folder, path.name)
-        yield unfinished
-        beside = [p for p in Path(folder).iterdir() if p != unfinished]
-        for each in (*beside, unfinished):
-            _store(each)
-            each.replace(path.parent / each.name)
+        try:
+            yield unfinished
+            beside = [p for p in Path(folder).iterdir() if p != unfinished]
+            for each in (*beside, unfinished):
+                _store(each)
+                each.replace(path.parent / each.name)
+        except OSError as error:  # such as a full disk
+            if error.filename is None:
+                error.filename = str(path)
+            raise
 
 
 def _store(path: Path) -> None:

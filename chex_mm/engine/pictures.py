@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import cv2
@@ -12,6 +11,9 @@ from matplotlib.figure import Figure
 from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
+
+from .legible import legible
+from .scalars import read_scalars
 
 PREFIX = 'chex/active/'
 # One per class, none of them among those of the points.
@@ -31,7 +33,7 @@ def read_active(scalars: Path) -> tuple[list[int], dict[str, list[int]]]:
     Raises:
         ValueError: The file holds no exploration step.
     """
-    lines = [json.loads(line) for line in scalars.read_text().splitlines()]
+    lines = read_scalars(scalars)
     steps = [line for line in lines if any(k.startswith(PREFIX) for k in line)]
     if not steps:
         raise ValueError(
@@ -61,10 +63,10 @@ def draw_active(
     figure = Figure(size, layout='constrained')
     axes = figure.subplots()
     image = axes.imshow(shares, vmin=0, vmax=1, cmap='viridis', aspect='auto')
-    axes.set_yticks(range(rows), list(active), fontsize=7)
+    axes.set_yticks(range(rows), list(map(legible, active)), fontsize=7)
     axes.set_xticks(range(columns), iterations, fontsize=7)
     axes.set_xlabel('iteration of the exploration step')
-    axes.set_title(title, fontsize=9)
+    axes.set_title(legible(title), fontsize=9)
     for row, name in enumerate(active):
         for column, count in enumerate(active[name]):
             light = shares[row, column] < 0.6

@@ -5,28 +5,61 @@ default: without this no Runner could resume. Only plain data becomes
 readable; a checkpoint still cannot name anything that runs code.
 """
 
+from __future__ import annotations
+
+from dataclasses import dataclass
 from pickle import UnpicklingError
 
 import numpy as np
 import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
+from mmengine.optim import OneCycleParamScheduler
 
-STATISTICS = ('min', 'max', 'current', 'mean')
+
+@dataclass(frozen=True)
+class _Named:
+    """What stands in for a class that a checkpoint may name, not build."""
+
+    owner: type
+
+    def __call__(self, *_):
+        raise UnpicklingError(
+            f'The checkpoint builds a {self.owner.__name__}; only its '
+            'methods may be named.'
+        )
 
 
-def _statistics_method(owner: type, name: str):
+# The methods that a checkpoint may name: of log histories what is shown, of
+# OneCycleLR and OneCycleMomentum how they anneal.
+METHODS = {
+    HistoryBuffer: ('min', 'max', 'current', 'mean'),
+    _Named(OneCycleParamScheduler): ('_annealing_cos', '_annealing_linear'),
+}
+
+
+def _allowed_method(owner: type | _Named, name: str):
     """What stands in for `getattr`, by which pickle names a method.
 
     The real `getattr` would let a checkpoint reach any attribute of any
-    allowed type; a `HistoryBuffer` needs four of its own methods.
+    allowed type.
     """
-    if owner is not HistoryBuffer or name not in STATISTICS:
-        raise UnpicklingError(
-            f'The checkpoint refers to {name!r} of {owner!r}; only the '
-            f'methods {", ".join(STATISTICS)} of HistoryBuffer are allowed.'
+    is_known = isinstance(owner, (type, _Named)) and owner in METHODS
+    if not is_known or name not in METHODS[owner]:
+        first, *others = (
+            f'{", ".join(names)} of {_class_of(each).__name__}'
+            for each, names in METHODS.items()
         )
-    return getattr(owner, name)
+        raise UnpicklingError(
+            f'The checkpoint refers to {name!r} of {_class_of(owner)!r}; '
+            f'only the methods {first} are allowed, and '
+            f'{", ".join(others)}.'
+        )
+    return getattr(_class_of(owner), name)
+
+
+def _class_of(owner: type | _Named) -> type:
+    return owner.owner if isinstance(owner, _Named) else owner
 
 
 def _numeric_types() -> set[type]:
@@ -53,7 +86,12 @@ def allow_mmengine_types() -> None:
             np.ndarray,
             np.dtype,
             *_numeric_types(),
-            (_statistics_method, 'builtins.getattr'),
+            (_allowed_method, 'builtins.getattr'),
+            (
+                _Named(OneCycleParamScheduler),
+                f'{OneCycleParamScheduler.__module__}.'
+                f'{OneCycleParamScheduler.__qualname__}',
+            ),
             # numpy 2 moved these; a file may come from either version.
             *(
                 (function, f'{package}.multiarray.{name}')

@@ -10,15 +10,14 @@ import logging
 import os
 from pathlib import Path
 
-import torch
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import print_log
 
-from .command_errors import one_line
+from ..errors import ChexError
+from .checkpoint_file import RESUMED, outline
 from .files import replacing
 
 NOTE = 'last_checkpoint'  # where mmengine writes which one that is
-RESUMED = {'meta', 'state_dict', 'message_hub'}  # what mmengine must find
 
 
 class WholeFileBackend(LocalBackend):
@@ -74,17 +73,15 @@ def _progress(path: Path) -> tuple | None:
     if not os.path.isfile(path):
         return None
     try:
-        # Only what is not a tensor is read.
-        loaded = torch.load(path, map_location='cpu', mmap=True)
-    except Exception as error:  # whatever a file may hold
+        loaded = outline(path)
+    except (ChexError, OSError) as error:
         print_log(
-            f'{path} is not a complete checkpoint, so the run does not go on '
-            f'from it ({one_line(error)}).',
+            f'{error} The run does not go on from it.',
             logger='current',
             level=logging.WARNING,
         )
         return None
-    if not (isinstance(loaded, dict) and loaded.keys() >= RESUMED):
+    if not loaded.keys() >= RESUMED:
         return None  # such as the history of a run
     meta = loaded['meta']
     return (

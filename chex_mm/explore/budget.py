@@ -12,6 +12,7 @@ from typing import Optional
 from ..channels.graph import ChannelGraph
 from .scope import module_filter
 from .tables import look_up, register
+from .values import is_share
 
 Counts = Mapping[str, int]
 Within = Optional[Callable[[str], bool]]
@@ -64,9 +65,9 @@ class Budget:
 
     def __post_init__(self):
         look_up(BUDGETS, self.type, 'budget type')
-        if not 0 < self.keep <= 1:
+        if not is_share(self.keep) or self.keep == 0:
             raise ValueError(
-                f'keep={self.keep} is not a share of the dense model; write '
+                f'keep={self.keep!r} is not a share of the dense model; write '
                 'a number above 0 and up to 1, such as keep=0.5.'
             )
         if self.of not in ('model', 'scope'):

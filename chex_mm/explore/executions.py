@@ -128,12 +128,14 @@ class Masked:
         Zero channels may have gradients: a sum over channels and a kernel
         that is standardised over its columns pass them on.
         """
+        # It would be compiled for every name anew.
+        zero = torch.compiler.disable(_zero_gradient)
         for name, tensor in tensors.items():
             is_trained = tensor.is_leaf and tensor.requires_grad
             if is_trained and name not in self._followed:
                 self._followed.add(name)
                 tensor.register_post_accumulate_grad_hook(
-                    partial(_zero_gradient, weakref.ref(self), name)
+                    partial(zero, weakref.ref(self), name)
                 )
 
     @torch.no_grad()

@@ -28,6 +28,7 @@ from .selection import gram, residuals, select_columns
 from .settings import ExplorerSettings
 from .state import check_state, signature
 from .sub_model import SubModel
+from .values import is_whole
 from .weights import channel_norms, channel_weights
 
 
@@ -54,9 +55,9 @@ class ChannelExplorer:
         total_steps: int,
         **settings,
     ):
-        if total_steps < 1:
+        if not is_whole(total_steps) or total_steps < 1:
             raise ValueError(
-                f'total_steps={total_steps}: an exploration needs at least '
+                f'total_steps={total_steps!r}: an exploration needs at least '
                 'one step.'
             )
         model = unwrapped(model)
@@ -212,7 +213,7 @@ class ChannelExplorer:
         Raises:
             ValueError: The state is of another model or other settings.
         """
-        check_state(state, self.state_dict())
+        check_state(state, self.state_dict(), self.groups)
         self.steps_done = state['step']
         keep = {name: state['keep'][name].cpu() for name in self.groups}
         self.sub_model.restore(keep, state['memory'])

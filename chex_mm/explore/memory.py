@@ -94,7 +94,10 @@ def carry_optimizer(
         state = optimizer.state.get(tensors[name], {})
         for key, value in state.items():
             if torch.is_tensor(value) and tuple(value.shape) == before:
-                state[key] = transition.carried(name, value)
+                # The same object: a compiled optimizer is compiled for it.
+                transition.execution.put(
+                    value, transition.carried(name, value)
+                )
             elif torch.is_tensor(value) and value.dim() and is_resized:
                 raise ChexError(
                     f'{type(optimizer).__name__} keeps {key!r} of shape '

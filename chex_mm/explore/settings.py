@@ -11,6 +11,7 @@ from .executions import EXECUTIONS
 from .regrowth import REGROWTHS
 from .scores import SCORES
 from .tables import look_up
+from .values import check_count, check_patterns, is_share, is_whole
 
 
 @dataclass(frozen=True)
@@ -46,19 +47,20 @@ class ExplorerSettings:
         for name in ('scope', 'exclude'):
             value = getattr(self, name)
             value = (value,) if isinstance(value, str) else value
+            check_patterns(name, value)
             object.__setattr__(self, name, value and tuple(value))
         look_up(SCORES, self.score, 'score')
         look_up(REGROWTHS, self.regrowth, 'regrowth policy')
         look_up(EXECUTIONS, self.execution, 'execution')
         for name in ('regrow', 'floor'):
             share = getattr(self, name)
-            if share is not None and not 0 <= share <= 1:
+            if not (is_share(share) or (name == 'floor' and share is None)):
                 raise ValueError(
-                    f'{name}={share} is not a share of a channel group; '
+                    f'{name}={share!r} is not a share of a channel group; '
                     'write a number between 0 and 1.'
                 )
-        if self.divisor < 1:
+        check_count('divisor', self.divisor, example=8)
+        if not is_whole(self.seed):
             raise ValueError(
-                f'divisor={self.divisor} must be a whole number of at least '
-                '1, such as 8.'
+                f'seed={self.seed!r} must be a whole number, such as 0.'
             )

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
+import torch
+from torch import Tensor
+
 from ..channels.graph import ChannelGroup
 from .budget import Budget
 from .settings import ExplorerSettings
@@ -41,12 +44,18 @@ def signature(
     }
 
 
-def check_state(state: dict, own: dict) -> None:
+def check_state(
+    state: dict, own: dict, groups: Mapping[str, ChannelGroup]
+) -> None:
     """Refuses a state that is not of the same kind as one's own.
 
     Raises:
         ValueError: Names the first difference.
     """
+    if not isinstance(state, Mapping):
+        raise ValueError(
+            f'A {type(state).__name__} is not the state of a ChannelExplorer.'
+        )
     missing = {'signature', 'step', 'keep', 'memory'} - set(state)
     if missing:
         raise ValueError(
@@ -57,10 +66,32 @@ def check_state(state: dict, own: dict) -> None:
         _check_same(what, state['signature'].get(what, {}), here)
     for what in ('keep', 'memory'):
         _check_same(f'{what} of', _shapes(state[what]), _shapes(own[what]))
+    check_masks(state['keep'], groups)
 
 
-def _shapes(tensors: dict) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+def check_masks(keep: Mapping, groups: Mapping[str, ChannelGroup]) -> None:
+    """Refuses what are not the masks of channel groups.
+
+    Raises:
+        ValueError: Names the first one that is wrong.
+    """
+    sizes = {n: (groups[n].size,) if n in groups else 'absent' for n in keep}
+    _check_same('keep of', _shapes(keep), sizes)
+    for name, mask in keep.items():
+        if mask.dtype != torch.bool:
+            raise ValueError(
+                f'The exploration state is damaged: keep of {name!r} is of '
+                f'type {mask.dtype}, not torch.bool. Take an older checkpoint.'
+            )
+
+
+def _shapes(tensors: Mapping) -> dict[str, tuple[int, ...] | str]:
+    return {
+        name: tuple(each.shape)
+        if isinstance(each, Tensor)
+        else f'a {type(each).__name__}'
+        for name, each in tensors.items()
+    }
 
 
 def _check_same(what: str, saved: dict, here: dict) -> None:

@@ -29,7 +29,7 @@ def register(table: dict[str, Callable], key: str) -> Callable:
 
 def look_up(table: dict[str, Callable], key: str, what: str) -> Callable:
     """The function under `key`; `what` names the table in the error."""
-    if key not in table:
+    if not isinstance(key, str) or key not in table:
         raise ValueError(
             f'There is no {what} {key!r}; write one of '
             f'{", ".join(map(repr, table))}.'

@@ -48,6 +48,14 @@ def raising(error):
     'error, text',
     [
         (CommandError('no.'), 'no.'),
+        (
+            OSError(28, 'No space left on device'),
+            'a file cannot be written: No space left on device.',
+        ),
+        (
+            OSError(28, 'No space left on device', 'work/iter_1.pth'),
+            'work/iter_1.pth: No space left on device.',
+        ),
         (ChexError('not so.'), 'not so.'),
         (FileNotFoundError(2, 'No such', 'a.json'), 'there is no file a.json'),
         (FileExistsError(17, 'File exists', 'work'), 'work: File exists.'),

@@ -40,3 +40,11 @@ def test_what_it_refuses(tmp_path):
     assert check_file(file, overwrite=True) is None
     assert said(tmp_path).endswith('is a directory; name a file in it.')
     assert 'is not a writable directory' in said(file / 'b' / 'c.txt')
+
+
+def test_a_full_disk_is_said_of_the_file(tmp_path):
+    path = tmp_path / 'file'
+    with pytest.raises(OSError) as error, replacing(path):
+        raise OSError(28, 'No space left on device')
+    assert error.value.filename == str(path)
+    assert str(path) in str(error.value)

@@ -1,5 +1,6 @@
 """A work directory belongs to one run, until that ends, however it ends."""
 
+import fcntl
 import os
 import signal
 import socket
@@ -81,7 +82,26 @@ def test_the_end_of_a_run_lets_the_next_in(tmp_path):
     assert refused.returncode == 1
     assert f'process {os.getpid()} on' in refused.stderr
     lock.release()
+    assert list(tmp_path.iterdir()) == []
     assert another().returncode == 0
+
+
+def test_a_lock_that_was_removed_meanwhile_is_no_lock(tmp_path):
+    """The last owner removes the file between opening and locking it."""
+    path, real = tmp_path / FILE, fcntl.lockf
+    path.touch()
+    removed = []
+
+    def lock(file, how):
+        if not removed:
+            removed.append(path.unlink())
+        real(file, how)
+
+    lock_of_run = RunLock(tmp_path)
+    with patch('fcntl.lockf', side_effect=lock):
+        lock_of_run.take()
+    assert f'process {os.getpid()} on' in path.read_text()
+    lock_of_run.release()
 
 
 def test_a_file_system_without_locks_is_told_and_no_obstacle(tmp_path):
@@ -100,7 +120,7 @@ def test_what_a_killed_run_was_writing_is_removed(tmp_path):
     (tmp_path / '.other').mkdir()
     build(tmp_path, train_cfg=dict(by_epoch=False, max_iters=8)).train()
     hidden = {path.name for path in tmp_path.glob('.*')}
-    assert hidden == {FILE, '.other'}
+    assert hidden == {'.other'}
 
 
 def test_the_other_ranks_hear_of_it(tmp_path):

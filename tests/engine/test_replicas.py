@@ -136,14 +136,17 @@ def run_rank(rank, work_dir, port):
     distributed.destroy_process_group()
 
 
+def free_port():
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        return free.getsockname()[1]
+
+
 @pytest.fixture(scope='module')
 def ranks(tmp_path_factory):
     """What happened on each of two ranks, by the name of the run."""
     work_dir = tmp_path_factory.mktemp('ranks')
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    multiprocessing.spawn(run_rank, (work_dir, port), nprocs=RANKS)
+    multiprocessing.spawn(run_rank, (work_dir, free_port()), nprocs=RANKS)
     return [torch.load(work_dir / f'rank_{r}.pt') for r in range(RANKS)]
 
 
@@ -182,6 +185,83 @@ def test_two_ranks_are_one_with_the_batches_of_both(ranks, name, tmp_path):
         assert a.keys() == b.keys()
         worst = max(a, key=lambda tensor: gap(a[tensor], b[tensor]))
         assert gap(a[worst], b[worst]) < 1e-4, (iteration, worst)
+
+
+OFFSETS = range(3, 9)  # of an accumulation of three, around a step
+PARTS = ('state_dict', 'optimizer', 'chex')
+
+
+def accumulate(work_dir, execution, **changes):
+    """12 iterations, three for a step of the optimizer."""
+    build(
+        work_dir,
+        launcher='pytorch',
+        cfg=dict(model_wrapper_cfg=dict(device_ids=None)),
+        custom_hooks=[chex(execution=execution, steps=2)],
+        train_cfg=dict(by_epoch=False, max_iters=12, val_interval=4),
+        optim_wrapper=dict(
+            type='OptimWrapper',
+            accumulative_counts=3,
+            optimizer=dict(type='AdamW', lr=1e-2, weight_decay=1e-2),
+            paramwise_cfg=dict(norm_decay_mult=0),
+        ),
+        **changes,
+    ).train()
+
+
+def accumulate_on_rank(rank, work_dir, port):
+    """A whole run, and one resumed from each of its checkpoints."""
+    become_rank(rank, RANKS, port)
+    distributed.init_process_group('gloo')
+    for execution in EXECUTIONS:
+        whole = work_dir / execution / 'whole'
+        accumulate(whole, execution)
+        for offset in OFFSETS:
+            accumulate(
+                work_dir / execution / str(offset),
+                execution,
+                load_from=str(whole / f'iter_{offset}.pth'),
+                resume=True,
+                default_hooks=dict(
+                    checkpoint=dict(
+                        type='CheckpointHook', interval=12, by_epoch=False
+                    )
+                ),
+            )
+    distributed.destroy_process_group()
+
+
+@pytest.fixture(scope='module')
+def accumulated(tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp('accumulated')
+    multiprocessing.spawn(
+        accumulate_on_rank, (work_dir, free_port()), nprocs=RANKS
+    )
+    return work_dir
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('offset', OFFSETS)
+@pytest.mark.parametrize('execution', EXECUTIONS)
+def test_two_ranks_resume_inside_an_accumulation(
+    accumulated, execution, offset
+):
+    whole = accumulated / execution / 'whole'
+    gradients = torch.load(whole / f'iter_{offset}.pth')['chex']['gradients']
+    if offset % 3:
+        one, other = (each['head.weight'] for each in gradients)
+        assert not torch.equal(one, other)
+    else:
+        assert gradients == [{}]
+    one, other = (
+        torch.load(folder / 'iter_12.pth')
+        for folder in (whole, accumulated / execution / str(offset))
+    )
+    for part in PARTS:
+        found, expected = (
+            dict(flatten('', state[part])) for state in (one, other)
+        )
+        assert differences(found, expected) == []
 
 
 KILLED = """
@@ -350,3 +430,25 @@ def test_another_width_gets_another_wrapper(tmp_path, alone, execution):
     assert bool(changes) == (execution == 'compact') and all(changes)
     if execution == 'masked':
         assert len({id(wrapper) for wrapper, _ in seen}) == 1
+
+
+def test_weights_that_drift_apart_stop_the_run(tmp_path):
+    runner = build(tmp_path, default_hooks=dict(checkpoint=None))
+    runner.train()
+    explorer, first = hook_of(runner).explorer, []
+
+    def gather(own):
+        """What ranks 0 and 1 have, of which the second never changes."""
+        first.append(own)
+        return [own, first[0]]
+
+    module = 'chex_mm.engine.hooks.replicas'
+    with (
+        patch(f'{module}.get_world_size', return_value=2),
+        patch(f'{module}.all_gather', side_effect=gather),
+    ):
+        check_replicas(explorer)
+        weight = explorer.model.head.weight.data
+        weight[0, 0] = torch.nextafter(weight[0, 0], torch.tensor(9.0))
+        with pytest.raises(ChexError, match='ranks 1 have other weights than'):
+            check_replicas(explorer)

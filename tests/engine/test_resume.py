@@ -1,10 +1,17 @@
 """A run killed anywhere and resumed is, bit for bit, the run not killed."""
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
-from mmengine.hooks import EMAHook
+from mmengine.config import Config
+from mmengine.hooks import EMAHook, Hook
+from mmengine.registry import HOOKS, PARAM_SCHEDULERS
+
+from chex_mm.engine.deploy import slim_checkpoint
+from chex_mm.engine.hooks.resume import gradients_of_rank
+from chex_mm.errors import ChexError
 
 from .toy_runs import (
     build,
@@ -13,6 +20,7 @@ from .toy_runs import (
     everything,
     flatten,
     hook_of,
+    toy_config,
 )
 
 
@@ -58,6 +66,16 @@ def test_gradients_that_wait_for_an_accumulation_are_resumed(tmp_path):
         paramwise_cfg=dict(norm_decay_mult=0),
     )
     check_resumes(tmp_path, [4, 5, 6, 13], optim_wrapper=optimizer)
+
+
+def test_with_another_number_of_processes_each_gets_the_mean_gradient():
+    one, other = torch.ones(2), torch.full((2,), 3.0)
+    saved = [dict(a=one, b=one), dict(a=other)]
+    mean = gradients_of_rank(saved)
+    assert mean['a'].tolist() == [2, 2]
+    assert mean['b'].tolist() == [0.5, 0.5]
+    assert gradients_of_rank([dict(a=one)]) == dict(a=one)
+    assert gradients_of_rank(dict(a=one)) == dict(a=one)
 
 
 @pytest.mark.parametrize('update_buffers', [False, True])
@@ -206,3 +224,185 @@ def test_a_resumed_run_reads_the_same_samples(tmp_path):
     ]
     assert len(reads[0]) == 4 * 24
     assert reads[0] == reads[1]
+
+
+STEPS = dict(begin=0, by_epoch=False)
+SCHEDULERS = {
+    'Constant': dict(factor=0.5, end=12),
+    'CosineAnnealing': dict(T_max=20, eta_min=1e-3),
+    'CosineRestart': dict(
+        periods=[9, 20], restart_weights=[1, 0.5], eta_min=1e-3
+    ),
+    'Exponential': dict(gamma=0.9),
+    'Linear': dict(start_factor=0.1, end=8),
+    'MultiStep': dict(milestones=[3, 12], gamma=0.1),
+    'Poly': dict(power=0.9, eta_min=1e-4, end=24),
+    'Step': dict(step_size=5, gamma=0.5),
+}
+PLATEAU = dict(monitor='accuracy', patience=0, rule='greater')
+
+
+def one_cycle(strategy):
+    return dict(
+        type='OneCycleLR',
+        eta_max=0.1,
+        total_steps=24,
+        anneal_strategy=strategy,
+        **STEPS,
+    )
+
+
+EVERY_SCHEDULER = {
+    **{
+        f'{name}{kind}': dict(type=f'{name}{kind}', **settings, **STEPS)
+        for name, settings in SCHEDULERS.items()
+        for kind in ('LR', 'Momentum')
+    },
+    'OneCycleLR': one_cycle('cos'),
+    'OneCycleLR linear': one_cycle('linear'),
+}
+
+
+def test_every_scheduler_of_mmengine_is_tried():
+    known = {
+        name
+        for name in PARAM_SCHEDULERS.module_dict
+        if name.endswith(('LR', 'Momentum'))
+    }
+    tried = {name.split()[0] for name in EVERY_SCHEDULER}
+    assert known == tried | {'ReduceOnPlateauLR', 'ReduceOnPlateauMomentum'}
+
+
+@pytest.mark.parametrize('name', EVERY_SCHEDULER)
+def test_every_scheduler_is_resumed(tmp_path, name):
+    check_resumes(tmp_path, [6, 13], param_scheduler=EVERY_SCHEDULER[name])
+
+
+@pytest.mark.parametrize('kind', ['LR', 'Momentum'])
+def test_a_scheduler_that_steps_at_validation_is_resumed(tmp_path, kind):
+    """mmengine writes a checkpoint before it validates: not epoch 2."""
+    scheduler = dict(type=f'ReduceOnPlateau{kind}', **PLATEAU)
+    check_resumes(tmp_path, [1, 3], by_epoch=True, param_scheduler=scheduler)
+
+
+@HOOKS.register_module()
+class AddsToCheckpoints(Hook):
+    """Puts what it was given into every checkpoint."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, added):
+        self.added = added
+
+    def before_save_checkpoint(self, runner, checkpoint):
+        checkpoint['added'] = dict(inner=[1, self.added])
+
+
+def double(value):
+    return 2 * value
+
+
+@pytest.mark.parametrize('added', [double, lambda value: value, Path('a')])
+def test_what_could_not_be_resumed_is_refused_before_training(tmp_path, added):
+    runner = build(
+        tmp_path, hooks=[dict(type='AddsToCheckpoints', added=added)]
+    )
+    with pytest.raises(ValueError, match='could not be resumed') as error:
+        runner.train()
+    assert (
+        "checkpoint['added']['inner'][1] cannot be written and read again"
+        in str(error.value)
+    )
+    assert runner.iter == 0
+    assert list(tmp_path.glob('*.pth')) == []
+
+
+def test_a_run_that_writes_no_checkpoint_may_hold_anything(tmp_path):
+    runner = build(
+        tmp_path,
+        hooks=[dict(type='AddsToCheckpoints', added=double)],
+        default_hooks=dict(checkpoint=None),
+    )
+    runner.train()
+    assert runner.iter == 24
+
+
+@pytest.mark.parametrize('execution', ['masked', 'compact'])
+@pytest.mark.parametrize(
+    'change, text',
+    [
+        (
+            lambda state: state.pop('head.bias'),
+            'head.bias is missing in the checkpoint and (3,) in the model',
+        ),
+        (
+            lambda state: state.update(more=torch.ones(2)),
+            'more is (2,) in the checkpoint and missing in the model',
+        ),
+        (
+            lambda state: state.pop('neck.1.num_batches_tracked'),
+            'neck.1.num_batches_tracked is missing in the checkpoint and ()',
+        ),
+        (
+            lambda state: state.update({'head.weight': torch.ones(3, 8)}),
+            'head.weight is (3, 8) in the checkpoint and (3, 16) in the model',
+        ),
+    ],
+)
+def test_weights_that_lack_or_add_tensors_are_refused(
+    tmp_path, execution, change, text
+):
+    hooks = [chex(execution=execution)]
+    build(tmp_path, custom_hooks=hooks).train()
+    path = checkpoint(tmp_path, 5, by_epoch=False)
+    state = torch.load(path, weights_only=True)
+    change(state['state_dict'])
+    torch.save(state, path)
+    with pytest.raises(ValueError, match=re.escape(text)):
+        resumed(tmp_path, path, custom_hooks=hooks)
+
+
+def test_weights_saved_by_a_wrapper_are_resumed(tmp_path):
+    whole = build(tmp_path)
+    whole.train()
+    path = checkpoint(tmp_path, 5, by_epoch=False)
+    state = torch.load(path, weights_only=True)
+    state['state_dict'] = {
+        f'module.{name}': tensor
+        for name, tensor in state['state_dict'].items()
+    }
+    torch.save(state, path)
+    again = resumed(tmp_path, path)
+    assert differences(everything(again), everything(whole)) == []
+
+
+@pytest.mark.parametrize('resume', [False, True])
+def test_a_list_is_not_loaded(tmp_path, resume):
+    torch.save([1], tmp_path / 'list.pth')
+    runner = build(
+        tmp_path, load_from=str(tmp_path / 'list.pth'), resume=resume
+    )
+    with pytest.raises(ChexError, match='it holds a list, not a dict'):
+        runner.train()
+
+
+@pytest.mark.parametrize(
+    'change, text',
+    [
+        (lambda mask: mask.float(), "keep of 'neck.0' is of type torch.float"),
+        (lambda mask: mask[:-1], "keep of 'neck.0' is (15,) in the state, "),
+        (lambda mask: mask.tolist(), "keep of 'neck.0' is 'a list' in the st"),
+    ],
+)
+def test_damaged_masks_are_refused(tmp_path, change, text):
+    build(tmp_path).train()
+    path = checkpoint(tmp_path, 5, by_epoch=False)
+    state = torch.load(path, weights_only=True)
+    keep = state['chex']['explorer']['keep']
+    keep['neck.0'] = change(keep['neck.0'])
+    torch.save(state, path)
+    with pytest.raises(ValueError, match=re.escape(text)):
+        resumed(tmp_path, path)
+    config = Config(toy_config(tmp_path))
+    with pytest.raises(ValueError, match="keep of 'neck.0'"):
+        slim_checkpoint(config, path)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
+from mmengine.optim import OneCycleParamScheduler
 from mmengine.testing.runner_test_case import RunnerTestCase
 
 from chex_mm.engine.safe_load import allow_mmengine_types
@@ -153,3 +154,28 @@ def test_old_torch_is_left_alone():
     ):
         allow_mmengine_types()
     assert torch.serialization.get_safe_globals() == []
+
+
+@needs_allowing
+@pytest.mark.parametrize('strategy', ['cos', 'linear'])
+def test_an_annealing_function_is_read_as_itself(strategy, tmp_path):
+    method = getattr(OneCycleParamScheduler, f'_annealing_{strategy}')
+    torch.save(dict(anneal_func=method), tmp_path / 'state.pth')
+    loaded = torch.load(tmp_path / 'state.pth', weights_only=True)
+    assert loaded == dict(anneal_func=method)
+
+
+class _Builds:
+    """Pickles as a call of a class that may be named."""
+
+    def __reduce__(self):
+        return OneCycleParamScheduler, (None, 'lr')
+
+
+@needs_allowing
+@pytest.mark.parametrize('name', ['load_state_dict', '__init__'])
+def test_a_scheduler_can_be_neither_built_nor_reached(name, tmp_path):
+    for bad in (_Builds(), _Reaches(OneCycleParamScheduler, name)):
+        torch.save(bad, tmp_path / 'bad.pth')
+        with pytest.raises(pickle.UnpicklingError, match='OneCycle|Named'):
+            torch.load(tmp_path / 'bad.pth', weights_only=True)

@@ -44,3 +44,25 @@ def test_interval_in_iterations():
 def test_schedules_that_cannot_be(schedule, text):
     with pytest.raises(ValueError, match=text):
         schedule.iterations(100, None)
+
+
+@pytest.mark.parametrize(
+    'name, value',
+    [
+        *(('interval', value) for value in (0, -1, 1.5, '2', True)),
+        *(('steps', value) for value in (0, 1.5, '3', None, True)),
+        *(('end', value) for value in (-1, 1.5, '1', True, None)),
+        *(('begin', value) for value in (-1, -0.5, 'now', float('nan'))),
+    ],
+)
+def test_numbers_that_nobody_means(name, value):
+    with pytest.raises(ValueError, match='such as') as error:
+        Schedule(**{name: value})
+    assert f'{name}={value!r}' in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+def test_one_epoch_may_have_been_meant_as_all_of_them():
+    (said,) = Schedule(end=1).warnings()
+    assert 'for the end of training write end=1.0.' in said
+    assert Schedule(end=1.0).warnings() == Schedule(end=12).warnings() == []

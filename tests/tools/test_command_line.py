@@ -284,6 +284,43 @@ def test_train_resume_and_test(toy, tmp_path, monkeypatch):
     assert len(pickle.loads(found.read_bytes())) == 12
 
 
+NO_CHECKPOINTS = {
+    'text': lambda path: path.write_text('hello'),
+    'nothing': lambda path: path.touch(),
+    'a tensor': lambda path: torch.save(torch.ones(2), path),
+    'a list': lambda path: torch.save([1], path),
+    'None': lambda path: torch.save(None, path),
+}
+
+
+@pytest.mark.parametrize('kind', NO_CHECKPOINTS)
+def test_what_is_no_checkpoint_is_refused(toy, tmp_path, refused, kind):
+    path = tmp_path / 'file.pth'
+    NO_CHECKPOINTS[kind](path)
+    for arguments in (
+        ('train.py', toy, '--resume', path),
+        ('train.py', toy, '--cfg-options', f'load_from={path}'),
+        ('test.py', toy, path),
+    ):
+        said = refused(*arguments)
+        assert said.startswith(f'error: {path} is not a ')
+        assert 'checkpoint: ' in said
+
+
+def test_a_strategy_is_refused_before_anything_is_built(toy, refused):
+    with toy.open('a') as config:
+        config.write("custom_hooks = [dict(type='CHEXHook')]\n")
+    strategy = 'runner_type=FlexibleRunner'
+    said = refused('train.py', toy, '--cfg-options', strategy)
+    assert 'cannot explore a model under FlexibleRunner: a strategy' in said
+
+
+def test_resuming_without_a_checkpoint_starts_anew(toy, tmp_path, monkeypatch):
+    work = tmp_path / 'work'
+    command(monkeypatch, 'train.py', toy, '--work-dir', work, '--resume')
+    assert (work / 'epoch_2.pth').is_file()
+
+
 def test_work_dir_is_named_after_the_config(toy, tmp_path, monkeypatch):
     command(monkeypatch, 'train.py', toy)
     saved = tmp_path / 'work_dirs' / 'toy'

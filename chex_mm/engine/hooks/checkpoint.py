@@ -6,9 +6,9 @@ again and refuses a model that it was not taken from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from torch import nn
+from torch import Tensor, nn
 
 from ...channels.graph import (
     ChannelGraph,
@@ -98,25 +98,33 @@ def graph_from_state(state: Mapping) -> ChannelGraph:
 
 
 def check_shapes(state: Mapping, model: nn.Module) -> None:
-    """Refuses a checkpoint whose tensors do not fit `model`.
+    """Refuses a checkpoint whose traced tensors do not fit `model`.
 
     Raises:
         ValueError: Names the tensors and says what to do.
     """
-    here = {
+    here = [*model.named_parameters(), *model.named_buffers()]
+    _refuse_differences(state['graph']['shapes'], _shapes(dict(here)))
+
+
+def check_weights(weights: Mapping, model: nn.Module) -> None:
+    """Refuses weights that lack tensors of `model`, or have others.
+
+    mmengine only warns, and what is absent would go on from random values.
+
+    Raises:
+        ValueError: Names the tensors and says what to do.
+    """
+    bare = {n.removeprefix('module.'): each for n, each in weights.items()}
+    _refuse_differences(_shapes(bare), _shapes(model.state_dict()))
+
+
+def _shapes(tensors: Mapping) -> dict[str, tuple]:
+    return {
         name: tuple(tensor.shape)
-        for name, tensor in [
-            *model.named_parameters(),
-            *model.named_buffers(),
-        ]
+        for name, tensor in tensors.items()
+        if isinstance(tensor, Tensor)  # not what `get_extra_state` adds
     }
-    saved = state['graph']['shapes']
-    _refuse(
-        f'{name} is {_shape(saved.get(name))} in the checkpoint and '
-        f'{_shape(here.get(name))} in the model'
-        for name in dict.fromkeys([*saved, *here])
-        if MASK not in name and saved.get(name) != here.get(name)
-    )
 
 
 def _extent_state(extent: Extent) -> tuple[int, dict]:
@@ -127,8 +135,13 @@ def _shape(shape: tuple | None) -> str:
     return 'missing' if shape is None else str(tuple(shape))
 
 
-def _refuse(differences: Iterable[str]) -> None:
-    differences = list(differences)
+def _refuse_differences(saved: Mapping, here: Mapping) -> None:
+    differences = [
+        f'{name} is {_shape(saved.get(name))} in the checkpoint and '
+        f'{_shape(here.get(name))} in the model'
+        for name in dict.fromkeys([*saved, *here])
+        if MASK not in name and saved.get(name) != here.get(name)
+    ]
     if not differences:
         return
     rest = len(differences) - SHOWN

@@ -20,11 +20,17 @@ from ...channels.graph import ChannelGraph
 from ...explore.budget import Budget
 from ...explore.explorer import ChannelExplorer
 from ...explore.scope import select_groups
+from ..checkpoint_file import check_kind as check_checkpoint
 from ..models.masked_backbone import marked_scopes, write_masks
 from ..randomness import set_random_state
 from ..tracing import trace_detector, training_batch
 from . import recipe, report
-from .checkpoint import check_shapes, graph_from_state, graph_state
+from .checkpoint import (
+    check_shapes,
+    check_weights,
+    graph_from_state,
+    graph_state,
+)
 from .claim import Claim
 from .compute import TrainingCompute, flops_share
 from .going_on import resume_if_asked
@@ -32,10 +38,10 @@ from .history import History
 from .lock import RunLock
 from .replicas import check_replicas, shared_graph, shared_plan
 from .resume import (
-    RandomStates,
+    RankStates,
     RewoundIterator,
+    gradients_of_rank,
     is_checkpoint_due,
-    pending_gradients,
     set_gradients,
     state_of_rank,
 )
@@ -48,6 +54,7 @@ from .training_run import (
     check_runner,
     epoch_length,
 )
+from .trial import try_checkpoint
 
 
 @HOOKS.register_module()
@@ -71,7 +78,7 @@ class CHEXHook(Hook):
         self._flops = 1.0  # share of the dense model's that the sub-model has
         self._averages: tuple[BaseAveragedModel, ...] = ()
         self._saved: dict | None = None  # of the checkpoint to resume
-        self._random = RandomStates()
+        self._ranks = RankStates()
         self._history: History | None = None
         self._claim: Claim | None = None
         self._lock: RunLock | None = None
@@ -89,6 +96,8 @@ class CHEXHook(Hook):
         """Traces the model and makes, or resumes, the sub-model."""
         check_runner(runner)
         self._averages = averaged_models(runner, self)
+        for warning in self.settings.warnings():
+            runner.logger.warning(f'CHEX: {warning}')
         self.schedule = self.settings.iterations(
             runner.max_iters, epoch_length(runner)
         )
@@ -110,6 +119,7 @@ class CHEXHook(Hook):
         check_replicas(self.explorer)
         self._adopt(runner)
         self._write_masks()
+        try_checkpoint(runner)
         self._history = History(
             runner.work_dir, self.explorer, self.schedule, runner.max_iters
         )
@@ -131,8 +141,8 @@ class CHEXHook(Hook):
             set_random_state(state)
 
     def before_train_iter(self, runner: Runner, **_) -> None:
-        """Training draws on: what was kept for a checkpoint is past."""
-        self._random.forget()
+        """Drops what was gathered for a checkpoint that is written."""
+        self._ranks.forget()
 
     def after_train_iter(self, runner: Runner, **_) -> None:
         """Keeps the sub-model after an optimizer step, changes it if due."""
@@ -143,12 +153,12 @@ class CHEXHook(Hook):
             if self.explorer.steps_done < due:
                 self._step(runner)
         if is_checkpoint_due(runner, by_epoch=False):
-            self._random.gather()
+            self._ranks.gather(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Collects what a checkpoint needs of the other ranks."""
         if is_checkpoint_due(runner, by_epoch=True):
-            self._random.gather()
+            self._ranks.gather(runner)
 
     def after_train(self, runner: Runner) -> None:
         """Says what the run ends with."""
@@ -167,32 +177,32 @@ class CHEXHook(Hook):
             report_at_end(runner)
 
     def before_val(self, runner: Runner) -> None:
-        """Remembers the random states: validation must not change a run."""
-        self._random.gather()
+        """Keeps the random states: validation must not change a run."""
+        self._ranks.gather(runner)
 
     def after_val(self, runner: Runner) -> None:
         """Goes on as if validation had drawn nothing."""
-        self._random.give_back()
+        self._ranks.give_back()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Adds the state of the exploration, makes the rest dense."""
         if self.explorer is None:
             return
-        model = bare_model(runner)
-        gradients = pending_gradients(model, runner.optim_wrapper)
+        gradients = self._ranks.gradients(runner)
         self._widen(runner, checkpoint, gradients)
         state = dict(
             explorer=self.explorer.state_dict(),
             graph=graph_state(self.explorer.graph),
             schedule=list(self.schedule),
             compute=self.compute.state_dict(),
-            random=self._random.state_dict(),
+            random=self._ranks.random(),
             gradients=gradients,
         )
         checkpoint['chex'] = apply_to(state, is_tensor, lambda t: t.cpu())
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Takes the state of the exploration, if this run is to resume it."""
+        check_checkpoint(checkpoint, 'The checkpoint to load')
         if not runner._resume:
             return
         if 'chex' not in checkpoint:
@@ -203,6 +213,7 @@ class CHEXHook(Hook):
                 'weights.'
             )
         check_shapes(checkpoint['chex'], bare_model(runner))
+        check_weights(checkpoint['state_dict'], bare_model(runner))
         self._saved = checkpoint['chex']
 
     def _graph(self, runner: Runner, model: nn.Module) -> ChannelGraph:
@@ -271,7 +282,7 @@ class CHEXHook(Hook):
             )
         self.explorer.load_state_dict(self._saved['explorer'])
         self.compute.load_state_dict(self._saved['compute'])
-        gradients = dict(self._saved['gradients'])
+        gradients = gradients_of_rank(self._saved['gradients'])
         self.explorer.sub_model.hold_state(gradients)
         set_gradients(model, gradients)
 
@@ -292,11 +303,12 @@ class CHEXHook(Hook):
                 refresh_average(average)
 
     def _widen(
-        self, runner: Runner, checkpoint: dict, gradients: dict
+        self, runner: Runner, checkpoint: dict, gradients: list[dict]
     ) -> None:
         """Gives all that a checkpoint holds its dense shapes."""
         sub_model = self.explorer.sub_model
-        sub_model.widen_state(gradients)
+        for state in gradients:
+            sub_model.widen_state(state)
         sub_model.widen_state(checkpoint['state_dict'])
         sub_model.widen_state(
             checkpoint.get('ema_state_dict', {}), prefix='module.'

@@ -6,6 +6,7 @@ only; a resumed run goes on in the file that it finds.
 
 from __future__ import annotations
 
+import io
 import itertools
 import logging
 import math
@@ -129,7 +130,9 @@ class History:
     def _write(self) -> None:
         if is_main_process():
             with replacing(self.path) as unfinished:
-                torch.save(self.state, unfinished)
+                file = io.BytesIO()  # a full disk is then said as such
+                torch.save(self.state, file)
+                unfinished.write_bytes(file.getvalue())
 
 
 def read_history(path: str | Path) -> dict:

@@ -53,6 +53,7 @@ class RunLock:
     def release(self) -> None:
         """Lets the next run in."""
         if self._descriptor is not None:
+            self.path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = None
 
@@ -76,11 +77,21 @@ class RunLock:
                 logger='current',
             )
             return None
+        if not self._is_there(file):  # its last owner has just removed it
+            os.close(file)
+            return self._take()
         self._descriptor = file
         os.ftruncate(file, 0)
         os.write(file, _owner().encode())
         remove_unfinished(self.path.parent)
         return None
+
+    def _is_there(self, file: int) -> bool:
+        """Whether what is locked is still what others would lock."""
+        try:
+            return os.path.samestat(os.fstat(file), self.path.stat())
+        except FileNotFoundError:
+            return False
 
 
 def remove_unfinished(work_dir: Path) -> None:

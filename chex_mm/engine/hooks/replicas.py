@@ -21,6 +21,9 @@ from ...errors import ChexError
 from ...explore.explorer import ChannelExplorer
 from ...explore.plan import Plan
 
+# Whole numbers of as many bytes.
+INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
 
 def shared_graph(graph: ChannelGraph) -> ChannelGraph:
     """The graph of rank 0, on every rank.
@@ -61,23 +64,44 @@ def shared_plan(explorer: ChannelExplorer) -> Plan:
 
 
 def check_replicas(explorer: ChannelExplorer) -> None:
-    """Refuses to go on when ranks hold different masks.
+    """Refuses to go on when ranks hold different masks or weights.
 
     Raises:
         ChexError: Names the ranks that differ from the first.
     """
     if get_world_size() == 1:
         return
+    own = torch.tensor([_mask_digest(explorer), _weight_digest(explorer)])
+    digests = [each.tolist() for each in all_gather(own)]
+    for what, column in zip(('active channels', 'weights'), zip(*digests)):
+        differ = [r for r, each in enumerate(column) if each != column[0]]
+        if differ:
+            raise ChexError(
+                f'After step {explorer.steps_done} the ranks '
+                f'{", ".join(map(str, differ))} have other {what} than '
+                'rank 0. Start all ranks with the same code, config, data '
+                'and checkpoint.'
+            )
+
+
+def _mask_digest(explorer: ChannelExplorer) -> int:
     digest = 0
     for name, mask in explorer.keep.items():
         digest = zlib.crc32(name.encode(), digest)
         digest = zlib.crc32(mask.byte().cpu().numpy().tobytes(), digest)
-    digests = [int(each) for each in all_gather(torch.tensor([digest]))]
-    differ = [r for r, each in enumerate(digests) if each != digests[0]]
-    if differ:
-        raise ChexError(
-            f'After step {explorer.steps_done} the ranks '
-            f'{", ".join(map(str, differ))} have other active channels than '
-            'rank 0. Start all ranks with the same code, config, data and '
-            'checkpoint.'
-        )
+    return digest
+
+
+@torch.no_grad()
+def _weight_digest(explorer: ChannelExplorer) -> int:
+    """A checksum of all parameters; buffers are a rank's own.
+
+    Sums of bits as whole numbers: in whatever order a device adds them, the
+    result is the same.
+    """
+    sums = [
+        parameter.contiguous().view(INTEGERS[parameter.itemsize]).sum()
+        for parameter in explorer.model.parameters()
+        if parameter.itemsize in INTEGERS
+    ]
+    return zlib.crc32(torch.stack(sums).cpu().numpy().tobytes())

@@ -13,7 +13,13 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.dist import (
+    all_gather_object,
+    broadcast_object_list,
+    get_rank,
+    get_world_size,
+    is_main_process,
+)
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
@@ -21,34 +27,75 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ..randomness import random_state, set_random_state
+from .training_run import bare_model
 
 
-class RandomStates:
-    """The random states of all ranks at one point of the run.
+class RankStates:
+    """What every rank has of its own at one point of the run.
 
-    A checkpoint is written by the first rank alone, so the others must have
-    handed in theirs before.
+    Its random states, and the gradients that wait for the rest of an
+    accumulation. A checkpoint is written by the first rank alone, so the
+    others must have handed in theirs before.
     """
 
     def __init__(self):
         self._kept: list[dict] | None = None
+        self._gradients: list[dict] | None = None
 
-    def gather(self) -> None:
+    def gather(self, runner: Runner) -> None:
         """Keeps the states of now; every rank must call it."""
         self._kept = all_gather_object(random_state())
+        if is_accumulating(runner):
+            self._gradients = gathered(own_gradients(runner))
 
     def forget(self) -> None:
-        """Training goes on."""
-        self._kept = None
+        """Drops what was gathered for a checkpoint that is written."""
+        self._kept = self._gradients = None
 
     def give_back(self) -> None:
         """Goes on as if nothing had been drawn since `gather`."""
         set_random_state(self._kept[get_rank()])
         self.forget()
 
-    def state_dict(self) -> list[dict]:
-        """One state for every rank that handed it in."""
+    def random(self) -> list[dict]:
+        """One random state for every rank that handed it in."""
         return self._kept or [random_state()]
+
+    def gradients(self, runner: Runner) -> list[dict]:
+        """Pending gradients by name, of every rank that handed them in."""
+        found = self._gradients or [own_gradients(runner)]
+        return [dict(each) for each in found]
+
+
+def is_accumulating(runner: Runner) -> bool:
+    """Whether gradients wait for more before the optimizer steps."""
+    wrapper = runner.optim_wrapper  # a config outside of training
+    return isinstance(wrapper, OptimWrapper) and not wrapper.should_update()
+
+
+def own_gradients(runner: Runner) -> dict[str, Tensor]:
+    """Gradients of this rank that wait for the rest of an accumulation."""
+    if not is_accumulating(runner):
+        return {}
+    return {
+        name: parameter.grad.cpu()
+        for name, parameter in bare_model(runner).named_parameters()
+        if parameter.grad is not None
+    }
+
+
+def gathered(tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Those of all ranks, on the first rank; nothing on the others.
+
+    One rank after the other, so that none but the first holds them all.
+    """
+    found = []
+    for rank in range(get_world_size()):
+        part = [tensors if rank == get_rank() else None]
+        broadcast_object_list(part, src=rank)
+        if is_main_process():
+            found += part
+    return found
 
 
 def state_of_rank(states: list[dict]) -> dict | None:
@@ -62,6 +109,23 @@ def state_of_rank(states: list[dict]) -> dict | None:
             level=logging.WARNING,
         )
     return states[get_rank()] if get_rank() < len(states) else None
+
+
+def gradients_of_rank(states: list[dict] | dict) -> dict[str, Tensor]:
+    """The pending gradients that this process goes on with.
+
+    With another number of processes each gets the mean, which is what they
+    would have come to: processes average their gradients.
+    """
+    if isinstance(states, dict):  # until 0.1 those of the first rank only
+        states = [states]
+    if len(states) == get_world_size():
+        return dict(states[get_rank()])
+    names = dict.fromkeys(name for state in states for name in state)
+    return {
+        name: sum(s[name] for s in states if name in s) / len(states)
+        for name in names
+    }
 
 
 def is_checkpoint_due(runner: Runner, by_epoch: bool) -> bool:
@@ -105,21 +169,8 @@ class RewoundIterator:
         return next(self.iterator)
 
 
-def pending_gradients(
-    model: nn.Module, wrapper: OptimWrapper
-) -> dict[str, Tensor]:
-    """Gradients that wait for the rest of an accumulation, by name."""
-    if wrapper.should_update():
-        return {}
-    return {
-        name: parameter.grad
-        for name, parameter in model.named_parameters()
-        if parameter.grad is not None
-    }
-
-
 def set_gradients(model: nn.Module, gradients: dict[str, Tensor]) -> None:
-    """Gives back what `pending_gradients` took."""
+    """Gives back what `own_gradients` took."""
     for name, gradient in gradients.items():
         parameter = model.get_parameter(name)
         parameter.grad = gradient.to(parameter.device, copy=True)

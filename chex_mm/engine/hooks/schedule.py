@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Union
 
 from ...explore.steps import fit_steps
+from ...explore.values import check_count, is_share, is_whole
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,29 @@ class Schedule:
     end: Union[int, float] = 0.72
     interval: Union[int, None] = None
     by_epoch: Union[bool, None] = None
+
+    def __post_init__(self):
+        check_count('steps', self.steps, example=90)
+        if self.interval is not None:
+            check_count('interval', self.interval, example=1)
+        for name in ('begin', 'end'):
+            when = getattr(self, name)
+            is_when = is_share(when) or (is_whole(when) and when >= 0)
+            if not is_when:
+                raise ValueError(
+                    f'{name}={when!r} is no time of a run; write a share of '
+                    f'it, such as {name}=0.5, or a whole number of epochs '
+                    '(of iterations with by_epoch=False).'
+                )
+
+    def warnings(self) -> list[str]:
+        """What may mean something else than was meant."""
+        if is_whole(self.end) and self.end == 1:
+            return [
+                'end=1 ends exploration after one epoch (one iteration with '
+                'by_epoch=False); for the end of training write end=1.0.'
+            ]
+        return []
 
     def iterations(
         self, length: int, epoch_length: int | None

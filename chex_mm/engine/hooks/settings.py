@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Union
 
+from ...explore.values import check_count, check_patterns, is_number
 from .schedule import Schedule
 
 
@@ -51,6 +52,7 @@ class Settings(Schedule):
     report: bool = True
 
     def __post_init__(self):
+        super().__post_init__()
         for name in ('scope', 'exclude'):
             patterns = getattr(self, name)
             if isinstance(patterns, str):
@@ -58,6 +60,18 @@ class Settings(Schedule):
                     f'CHEXHook({name}={patterns!r}) must be a list; write '
                     f'{name}=[{patterns!r}].'
                 )
+            check_patterns(name, patterns)
+        if not isinstance(self.regrow, Mapping):
+            raise ValueError(
+                f'regrow={self.regrow!r} must be a dict, such as '
+                'regrow=dict(initial=0.3).'
+            )
+        check_count('divisor', self.divisor, example=8)
+        if not (self.norm_init is None or is_number(self.norm_init)):
+            raise ValueError(
+                f'norm_init={self.norm_init!r} must be a number, such as 0.5, '
+                'or None.'
+            )
 
 
 def settings_of(given: Mapping[str, Any]) -> Settings:

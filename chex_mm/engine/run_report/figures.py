@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from ..legible import legible
 from .compute import running_compute
 from .flows import FATES, changes, fates
 from .record import RunRecord
@@ -35,7 +36,7 @@ def active_channels(record: RunRecord) -> Figure:
     )
     figure, axes = _figure(1.3 + 0.17 * len(sizes))
     image = axes.imshow(shares, vmin=0, vmax=1, cmap='viridis', aspect='auto')
-    names = [f'{name}  {size}' for name, size in sizes.items()]
+    names = [f'{legible(name)}  {size}' for name, size in sizes.items()]
     axes.set_yticks(range(len(names)), names, fontsize=6.5)
     _label_steps(axes, record)
     bar = figure.colorbar(image, location='top', aspect=50, pad=0.01)
@@ -57,7 +58,7 @@ def channel_fates(record: RunRecord) -> Figure:
             range(len(found)), part, 0.82, left, color=colour, label=fate
         )
         left += part
-    axes.set_yticks(range(len(found)), list(found), fontsize=6.5)
+    axes.set_yticks(range(len(found)), list(map(legible, found)), fontsize=6.5)
     axes.set_ylim(len(found) - 0.4, -0.6)
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
@@ -144,7 +145,9 @@ def cost_by_part(record: RunRecord) -> Figure:
         axes.set_xlabel(name)
         axes.xaxis.set_major_locator(MaxNLocator(4))
         _plain(axes)
-    both[0].set_yticks(range(len(names)), names, fontsize=7.5)
+    both[0].set_yticks(
+        range(len(names)), list(map(legible, names)), fontsize=7.5
+    )
     both[0].invert_yaxis()
     handles = both[0].get_legend_handles_labels()
     figure.legend(*handles, loc='outside upper center', ncols=2, **LEGEND)
@@ -173,7 +176,7 @@ def curves(named: Mapping[str, tuple[list, list]], unit: str) -> Figure | None:
     figure, axes = _figure(2.8)
     for name, (at, values) in lines.items():
         mark = 'o' if len(at) < 30 else ''
-        axes.plot(at, values, marker=mark, ms=3, lw=1.3, label=name)
+        axes.plot(at, values, marker=mark, ms=3, lw=1.3, label=legible(name))
     axes.set_xlabel(unit)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc='outside upper center', ncols=3, **LEGEND)

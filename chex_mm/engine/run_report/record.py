@@ -16,6 +16,7 @@ from ...errors import ChexError
 from ..explored_checkpoint import read_checkpoint
 from ..hooks.checkpoint import graph_from_state
 from ..hooks.history import FILE, active_scales, masks, read_history
+from ..scalars import read_scalars
 
 # Of a line of scalars.json, what is no metric and no loss.
 TIMING = {'iter', 'epoch', 'step', 'time', 'data_time', 'memory', 'lr'}
@@ -106,9 +107,9 @@ def read_run(directory: Path, slim: Path) -> RunRecord:
 def _scalars(directory: Path) -> list[dict]:
     """All lines of all starts of the run, in the order of time."""
     return [
-        json.loads(line)
+        line
         for path in sorted(directory.glob('*/vis_data/scalars.json'))
-        for line in path.read_text().splitlines()
+        for line in read_scalars(path)
     ]
 
 

@@ -250,3 +250,21 @@ def test_a_run_is_not_lost_for_its_report(tmp_path):
     (line,) = ending.logger.lines
     assert line.startswith('CHEX: the report cannot be written: ChexError: ')
     assert f'python tools/report.py {tmp_path} --debug' in line
+
+
+def test_odd_names_and_half_a_line_are_no_obstacle(copy):
+    """matplotlib takes $...$ for a formula; a killed run leaves a torn end."""
+    path = copy / 'chex_history.pth'
+    state = torch.load(path, weights_only=True)
+    state['groups'] = {
+        f'${name}$\\frac': size for name, size in state['groups'].items()
+    }
+    for cost in (state['dense'], *state['entries']):
+        cost['parts'] = {
+            f'$\\{name}$': part for name, part in cost['parts'].items()
+        }
+    torch.save(state, path)
+    (scalars,) = copy.glob('*/vis_data/scalars.json')
+    with scalars.open('a') as file:
+        file.write('{"loss": 1.')
+    assert write_report(copy, Request(samples=0)).is_file()

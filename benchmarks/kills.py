@@ -1,0 +1,159 @@
+"""Kills a run again and again; what it ends with is, bit for bit, the same.
+
+    python benchmarks/kills.py --kills 40
+
+Every run is killed (SIGKILL) at a random moment, resumed as `tools/train.py
+--resume` does, and so on until it is done. Its last checkpoint is compared
+with that of a run that nobody killed.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from argparse import ArgumentParser
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+EXECUTIONS = ('masked', 'compact')
+LAST = 'iter_24.pth'
+PARTS = ('state_dict', 'optimizer', 'param_schedulers', 'chex', 'message_hub')
+
+
+def run(work_dir: str, execution: str) -> None:
+    """What one process does: it trains, from the latest checkpoint on."""
+    from tests.engine.toy_runs import build, chex
+
+    torch.set_num_threads(1)
+    runner = build(
+        work_dir,
+        resume=True,
+        custom_hooks=[chex(execution=execution), dict(type='EMAHook')],
+        param_scheduler=dict(
+            type='OneCycleLR', eta_max=0.1, total_steps=24, by_epoch=False
+        ),
+    )
+    print('built', flush=True)
+    runner.train()
+
+
+def start(work_dir: Path, execution: str) -> subprocess.Popen:
+    command = [sys.executable, '-W', 'ignore', __file__, '--run', execution]
+    return subprocess.Popen(
+        [*command, '--work-dir', str(work_dir)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        text=True,
+    )
+
+
+def wait_until_built(process: subprocess.Popen) -> None:
+    for line in process.stdout:
+        if line == 'built\n':
+            return
+    raise SystemExit(f'A run could not begin:\n{line}')
+
+
+def killed(process: subprocess.Popen, after: float) -> bool:
+    """Whether a process was still there to be killed."""
+    try:
+        said, _ = process.communicate(timeout=after)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        return True
+    if process.returncode:
+        raise SystemExit(f'A resumed run has failed:\n{said[-3000:]}')
+    return False
+
+
+def differing(one: Path, other: Path) -> list[str]:
+    """What differs in the last checkpoints of two runs."""
+    from tests.engine.toy_runs import differences, flatten
+
+    found = []
+    both = [torch.load(folder / LAST) for folder in (one, other)]
+    for part in PARTS:
+        flat = [dict(flatten(part, plain(each[part]))) for each in both]
+        found += differences(*flat)
+    return found
+
+
+def plain(state):
+    """Without what is measured in seconds, which no two runs share."""
+    if 'log_scalars' not in state:
+        return state
+    return {
+        name: history.data[0]
+        for name, history in state['log_scalars'].items()
+        if 'time' not in name
+    }
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument('--kills', type=int, default=40)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--run', choices=EXECUTIONS)
+    parser.add_argument('--work-dir')
+    arguments = parser.parse_args()
+    if arguments.run:
+        run(arguments.work_dir, arguments.run)
+        return
+    import chex_mm.engine  # noqa: F401  (lets torch read the checkpoints)
+
+    with tempfile.TemporaryDirectory() as folder:
+        report(Path(folder), arguments.kills, random.Random(arguments.seed))
+
+
+def report(folder: Path, kills: int, draw: random.Random) -> None:
+    """Prints a line for every run until so many were killed."""
+    whole, seconds = {}, {}
+    for execution in EXECUTIONS:
+        whole[execution] = folder / f'whole_{execution}'
+        process = start(whole[execution], execution)
+        wait_until_built(process)
+        begin = time.perf_counter()
+        killed(process, after=600)
+        seconds[execution] = time.perf_counter() - begin
+    print('run | execution | killed at (s) | first checkpoints | differing')
+    done = number = wrong = 0
+    while done < kills:
+        execution = EXECUTIONS[number % len(EXECUTIONS)]
+        work_dir, moments, resumed_at = folder / str(number), [], []
+        while True:
+            process = start(work_dir, execution)
+            wait_until_built(process)
+            moment = draw.uniform(0, 0.6 * seconds[execution])
+            is_last = done + len(moments) >= kills
+            if not killed(process, 600 if is_last else moment):
+                break
+            moments.append(round(moment, 2))
+            written = work_dir.glob('iter_*.pth')
+            resumed_at.append(max((number_of(p) for p in written), default=0))
+        found = differing(whole[execution], work_dir)
+        left = [p.name for p in work_dir.glob('.*')]
+        done, number = done + len(moments), number + 1
+        wrong += bool(found or left)
+        print(
+            f'{number} | {execution} | {moments} | {resumed_at} | '
+            f'{found[:3] or "nothing"}{left or ""}',
+            flush=True,
+        )
+    print(f'{done} kills, {number} runs, {wrong} of them not the same.')
+    raise SystemExit(bool(wrong))
+
+
+def number_of(path: Path) -> int:
+    return int(path.stem.rpartition('_')[2])
+
+
+if __name__ == '__main__':
+    main()
