@@ -185,8 +185,8 @@ class Verdict:
 def free_channels(recipe, graph):
     """Kind of block to its (free, all) channels."""
     found = {}
-    for name, group in graph.groups.items():
-        path = name.split('.')
+    for group in graph.groups.values():
+        path = group.slices[0].tensor.split('.')
         if path[0] == 'stages' and path[2] == 'blocks':
             kind = recipe.stages[int(path[1])].blocks[int(path[3])][0]
             free, size = found.get(kind, (0, 0))
