@@ -16,7 +16,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 export MPLBACKEND ?= Agg
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help venv demo demo-3d test quick lint format docs
+.PHONY: help venv demo demo-3d test quick mutations property lint format docs
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +25,8 @@ help:
 	@echo 'make demo-3d the same with a small VoteNet on point clouds (12 minutes)'
 	@echo 'make test    all tests'
 	@echo 'make quick   the tests that take seconds'
+	@echo 'make mutations  planted bugs, each caught by its test (10 minutes)'
+	@echo 'make property   10,000 random networks, any mask (an hour or more)'
 	@echo 'make lint    check style and format; make format repairs the latter'
 	@echo 'make docs    the documentation, into build/site'
 	@echo
@@ -49,6 +51,12 @@ test: $(READY_3D)
 
 quick: $(READY_3D)
 	$(PYTEST) -m 'not slow'
+
+mutations: $(READY_3D)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutations/check.py
+
+property: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/property.py --jobs $(JOBS)
 
 lint: $(READY)
 	$(BIN)/ruff check

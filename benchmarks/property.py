@@ -3,10 +3,12 @@
     python benchmarks/property.py --cases 10000 --jobs 2
 
 Networks are the recipes of `tests/random_networks`, by number, so each can be
-judged again: `--only 17 42`. A run goes on where the last one stopped.
+judged again: `--only 17 42`. A run goes on where the last one of the same code
+stopped.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -29,7 +31,9 @@ def parse_arguments():
     parser.add_argument('--cuts', type=int, default=3, help='per network')
     parser.add_argument('--jobs', type=int, default=1)
     parser.add_argument('--only', type=int, nargs='+', help='these numbers')
-    parser.add_argument('--out', type=Path, default=Path('property.json'))
+    parser.add_argument(
+        '--out', type=Path, default=ROOT / 'build' / 'property.json'
+    )
     parser.add_argument('--page', type=Path, help='fill the table of a page')
     return parser.parse_args()
 
@@ -94,23 +98,35 @@ def joined(parts):
     return whole
 
 
-def started(path, cuts):
-    """The parts that an earlier run of as many cuts has written."""
+def code():
+    """What tells one state of the library and the recipes from another."""
+    files = [*ROOT.glob('chex_mm/**/*.py')]
+    files += ROOT.glob('tests/random_networks/*.py')
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def started(path, facts):
+    """The parts that an earlier run of the same facts has written."""
     if not path.exists():
         return {}
     state = json.loads(path.read_text())
-    return state['parts'] if state['cuts'] == cuts else {}
+    is_same = all(state[key] == value for key, value in facts.items())
+    return state['parts'] if is_same else {}
 
 
-def write(path, cuts, parts):
+def write(path, facts, parts):
     whole = joined(parts.values())
     state = dict(
-        cuts=cuts,
+        facts,
         date=time.strftime('%Y-%m-%d'),
         networks=sum(whole['outcomes'].values()),
         **whole,
         parts=parts,
     )
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix('.new')
     beside.write_text(json.dumps(state, indent=1))
     beside.replace(path)
@@ -118,19 +134,18 @@ def write(path, cuts, parts):
 
 def run(arguments):
     """Judges what is not yet judged."""
-    parts = started(arguments.out, arguments.cuts)
+    cases, cuts = arguments.cases, arguments.cuts
+    facts = dict(cases=cases, cuts=cuts, code=code())
+    parts = started(arguments.out, facts)
     tasks = [
-        (
-            range(first, min(first + PART, arguments.cases)),
-            arguments.cuts,
-        )
-        for first in range(0, arguments.cases, PART)
+        (range(first, min(first + PART, cases)), cuts)
+        for first in range(0, cases, PART)
         if str(first) not in parts
     ]
     with Pool(arguments.jobs) as pool:
         for first, part in pool.imap_unordered(judge_part, tasks):
             parts[str(first)] = part
-            write(arguments.out, arguments.cuts, parts)
+            write(arguments.out, facts, parts)
             print(line(joined(parts.values())), flush=True)
             for each in part['failures']:
                 if each['outcome'] in ('wrong', 'crashed'):

@@ -20,7 +20,8 @@ from .channels import (  # noqa: F401  (fill the table)
     toy_sharing,
 )
 from .channels.toy_networks import TOYS
-from .random_networks.recipes import networks
+from .random_networks.block import BLOCKS
+from .random_networks.recipes import alone, networks
 from .test_exact import some_masks
 
 APART = 1e-9
@@ -109,6 +110,19 @@ def test_toy_networks_train_the_same(name):
     torch.manual_seed(0)
     model, inputs = TOYS[name].build()
     check_executions(model.train(), inputs, seed=1)
+
+
+# Blocks that no execution can be compared on, and why.
+BLOCKS_APART = {
+    'StochasticDepth',  # draws anew in every pass
+    'instance_norm',  # a bias in front has no gradient but rounding
+}
+
+
+@pytest.mark.parametrize('name', sorted(BLOCKS.keys() - BLOCKS_APART))
+def test_every_kind_of_block_trains_the_same(name):
+    model, _ = alone(name)
+    check_executions(model.train(), torch.randn(4, 3, 8, 8), seed=1)
 
 
 @settings(max_examples=15)

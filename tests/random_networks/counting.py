@@ -285,3 +285,26 @@ class Eca(Block):
         y = self.a(x)
         gate = self.mix(y.mean((2, 3)).unsqueeze(1)).squeeze(1)
         return y * gate.sigmoid()[..., None, None]
+
+
+@between('none')
+def pooled_over_channels(y):
+    y = F.avg_pool3d(y.unsqueeze(1), (3, 1, 1), 1, (1, 0, 0))
+    return y.squeeze(1)
+
+
+@block('all')
+class ConstantScale(Block):
+    """A number that was computed once, and stays in a narrow copy."""
+
+    def make(self, into, width):
+        self.a = conv(into, width, 3)
+        self.scale = width**-0.5
+
+    def forward(self, x):
+        return self.a(x).relu() * self.scale
+
+
+@between('either')
+def above_the_mean_of_all(y):
+    return torch.where(y > y.mean((1, 2, 3), keepdim=True), y, 0.1 * y)

@@ -250,3 +250,50 @@ def neighbours_shifted(y):
     moved[:, :part, 1:] = y[:, :part, :-1]
     moved[:, part:] = y[:, part:]
     return moved
+
+
+@between('either')
+def zeros_at_both_ends(y):
+    """The shortcut of small ResNets, where channels are padded."""
+    return F.pad(y, (0, 0, 0, 0, 1, 2))
+
+
+@between('either')
+def empty_channels_behind(y):
+    n, _, h, w = y.shape
+    return torch.cat((y, y.new_zeros(n, 2, h, w)), 1)
+
+
+@between('all')
+def copied_into_zeros(y):
+    return y.new_zeros(y.shape).copy_(y)
+
+
+@between('either', multiple=2)
+def mean_of_two_halves(y):
+    return y.unflatten(1, (2, -1)).mean(1)
+
+
+@block('either')
+class NamedWidth(Block):
+    """A view whose length is a number that the module keeps."""
+
+    def make(self, into, width):
+        self.channels = width
+        self.a = conv(into, width)
+
+    def forward(self, x):
+        n, _, h, w = x.shape
+        return self.a(x).flatten(2).view(n, self.channels, h, w)
+
+
+@block('all')
+class SuperResolution(Block):
+    """Many more channels than positions are shuffled into a small map."""
+
+    def make(self, into, width):
+        self.out = 2 * width
+        self.a = conv(into, 8 * width)
+
+    def forward(self, x):
+        return F.pixel_shuffle(self.a(F.avg_pool2d(x, 2)).relu(), 2)

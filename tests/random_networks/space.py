@@ -249,3 +249,13 @@ class Aspp(Block):
         )
         parts = self.a(x).relu(), self.b(x).relu(), whole
         return self.join(torch.cat(parts, 1))
+
+
+@between('all')
+def above_its_mean(y):
+    return torch.where(y > y.mean((2, 3), keepdim=True), y, 0.1 * y)
+
+
+@between('all')
+def turned_in_space(y):
+    return y.rot90(1, (2, 3)) + y.rot90(2, (2, 3)).relu()

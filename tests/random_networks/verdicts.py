@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
 import chex_mm
+from chex_mm.channels.trace import RunFailed
 
 # Of the largest output. In float64 what remains is no rounding.
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
@@ -184,8 +185,8 @@ class Verdict:
 def free_channels(recipe, graph):
     """Kind of block to its (free, all) channels."""
     found = {}
-    for name, group in graph.groups.items():
-        path = name.partition('#')[0].split('.')
+    for group in graph.groups.values():
+        path = group.slices[0].tensor.split('.')
         if path[0] == 'stages' and path[2] == 'blocks':
             kind = recipe.stages[int(path[1])].blocks[int(path[3])][0]
             free, size = found.get(kind, (0, 0))
@@ -194,6 +195,12 @@ def free_channels(recipe, graph):
                 (size + group.size),
             )
     return found
+
+
+def is_refusal(error):
+    return isinstance(error, chex_mm.ChexError) and not isinstance(
+        error, RunFailed
+    )
 
 
 def judge(recipe, count, dtype=torch.float32):
@@ -214,13 +221,14 @@ def judge(recipe, count, dtype=torch.float32):
             trial.check(keep)
             if number == 0 and recipe.seed % 5 == 0:
                 trial.check_training(keep)
-    except chex_mm.ChexError as error:
-        return Verdict('refused', note=f'{note}: {error}')
     except Wrong as error:
         if dtype == torch.float32:
             return judge(recipe, count, torch.float64)
         return Verdict('wrong', note=f'{note}: {error}')
-    except Exception as error:  # anything else that is raised is a crash
+    except Exception as error:
+        # A recipe runs, so that it fails while it is traced is no refusal.
+        if is_refusal(error):
+            return Verdict('refused', note=f'{note}: {error}')
         where = traceback.extract_tb(error.__traceback__)[-1]
         said = f'{type(error).__name__}: {error}'[:300]
         return Verdict(
