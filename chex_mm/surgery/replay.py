@@ -8,7 +8,7 @@ more tightly or pinned. After a replay that finds nothing the graph is a fact.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from ..channels.trace import (
     Runs,
     follow,
     graph_of,
+    kept_random_state,
     named_tensors,
     tensors_in,
     trace,
@@ -227,8 +228,26 @@ def replay(model: nn.Module, runs: Runs, origin: Origin, keep):
         if isinstance(failure.__cause__, Disagreement):
             return flow.find_cause(failure.__cause__.finding)
         _check_uncut(model, runs, origin, keep, failure)
-        return flow.find_cause(_broken(flow, failure))
+
+        def fails(labels: Tensor) -> bool:
+            return _fails(model, runs, origin, keep, labels)
+
+        return flow.find_cause(_broken(flow, failure, fails))
     return None
+
+
+def _fails(model, runs: Runs, origin: Origin, keep, labels: Tensor) -> bool:
+    """Whether a copy fails of which only groups with these labels are cut."""
+    held = origin.masks_of(labels)
+    chosen = {n: keep[n] for n, mask in held.items() if mask.any()}
+    narrow = slim(model, origin.graph, chosen)
+    try:
+        with kept_random_state(), torch.no_grad():
+            for run in (runs.cost, *runs.also):
+                run(narrow)
+    except Exception:
+        return True
+    return False
 
 
 def _check_uncut(model, runs, origin, keep, failure: RunFailed) -> None:
@@ -257,14 +276,22 @@ def _undeclared(
     return Finding(torch.cat(labels), str(error).partition(' Declare it')[0])
 
 
-def _broken(flow: NarrowFlow, failure: RunFailed) -> Finding:
-    """What must be pinned because the narrow copy cannot be run."""
+def _broken(
+    flow: NarrowFlow, failure: RunFailed, fails: Callable[[Tensor], bool]
+) -> Finding:
+    """What must be pinned because the narrow copy cannot be run.
+
+    Args:
+        flow: What is known of the copy.
+        failure: What it raised.
+        fails: Whether it does where only these labels' groups are cut.
+    """
     error = failure.__cause__
     message = str(error).strip().partition('\n')[0]
     message = f'{type(error).__name__}: {message}'
     for labels, place in _suspects(flow, failure):
         labels = labels[labels < len(flow.origin.is_free)]
-        if len(labels):
+        if len(labels) and (flow.running is not None or fails(labels)):
             call, split = flow.running, None
             if call is not None and flow.rule_of(call) is regroup:
                 mode = flow.splits.get(call.place, 'slots')

@@ -39,7 +39,7 @@ SPOILT = {
     'norm': lambda y: y / y.norm(**SPACE),
     'deviation': lambda y: (y - y.mean(**SPACE)) / y.std(**SPACE),
     'itself': lambda y: y / y,
-    'log': torch.log,
+    'log': lambda y: y * y.sum(**SPACE).log(),
     'power': lambda y: (y**-1).clamp(max=9),
     'rsqrt': torch.rsqrt,
     'root, its gradient': torch.sqrt,

@@ -65,8 +65,10 @@ BUGS = (
     Bug(
         'a norm over channels does not pin',
         'channels/rules/norms.py',
-        "flow.pin_inputs(call, f'{call.place} normalises over channels')",
-        'pass',
+        "        return (flow.labels(call['input']),)\n"
+        "    flow.pin_inputs(call, f'{call.place} normalises over "
+        "channels')\n",
+        "        return (flow.labels(call['input']),)\n",
         RULES,
     ),
     Bug(
@@ -80,7 +82,7 @@ BUGS = (
     Bug(
         'a depthwise kernel is not tied to what enters',
         'channels/rules/products.py',
-        '        flow.tie(entering.repeat_interleave(rows_per_group), rows)\n',
+        '        flow.tie(leaving, rows)\n',
         '',
         f'{GROUPS}[Depthwise]',
     ),
@@ -94,7 +96,8 @@ BUGS = (
     Bug(
         'the bias does not follow its row',
         'channels/rules/products.py',
-        '        flow.tie(flow.axis(operands.bias, 0, Role.BIAS), leaving)\n',
+        '        flow.tie(flow.axis(operands.bias, 0, Role.BIAS), '
+        'found.leaving)\n',
         '        flow.axis(operands.bias, 0, Role.BIAS)\n',
         f'{GROUPS}[Concat]',
     ),
@@ -340,7 +343,7 @@ BUGS = (
     Bug(
         'pending gradients are not saved',
         'engine/hooks/resume.py',
-        '    if wrapper.should_update():\n        return {}\n',
+        '    if not is_accumulating(runner):\n        return {}\n',
         '    return {}\n',
         'engine/test_resume.py::test_gradients_that_wait_for_an_accumulation_'
         'are_resumed',
