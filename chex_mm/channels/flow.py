@@ -150,7 +150,9 @@ class Flow(Labelling, Watch):
         seen, self.computes_nothing = call, is_hollow(call)
         if self.computes_nothing:
             seen, labels = fill(call, self._labels_of_empty)
-            self._labels.update(labels)
+            for tensor, known in labels.items():
+                self._labels[tensor] = known
+                self._vanishing.add(tensor)  # what is nothing adds nothing
         labels = NotImplemented if rule is None else rule(self, seen)
         if labels is NotImplemented:
             self._unknown(call, f'no rule for {call.place}')

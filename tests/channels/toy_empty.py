@@ -11,7 +11,7 @@ NOWHERE = torch.zeros(2, 8, 8) > 1
 
 
 class Selecting(nn.Module):
-    """What is selected is added up, so that its last layer stays."""
+    """What is selected is added up: nothing, whatever is cut."""
 
     def __init__(self):
         super().__init__()
@@ -35,9 +35,10 @@ HEAD = {
     'a': '4: a:0 a.bias:0 b:1 hidden:1',
     'hidden': '5: hidden:0 hidden.bias:0 out:1',
 }
+LAST = {'out': '3: out:0 out.bias:0'}
 
 
-@toy(HEAD)
+@toy(HEAD | LAST)
 class NoPoints(SelectingPoints):
     def select(self, x):
         points = x.flatten(2)[0].t()[NONE]
@@ -45,7 +46,7 @@ class NoPoints(SelectingPoints):
         return self.head(points.softmax(0))
 
 
-@toy(HEAD)
+@toy(HEAD | LAST)
 class NowhereInTheMask(SelectingPoints):
     def select(self, x):
         return self.head(x.permute(0, 2, 3, 1)[NOWHERE])
@@ -75,6 +76,7 @@ class SelectingImages(Selecting):
     {
         'a': '4: a:0 a.bias:0 b:1 c:1',
         'c': '3: c:0*2 c.bias:0*2 norm:0*2 norm.bias:0*2 out:1*32',
+        **LAST,
     }
 )
 class NoImages(SelectingImages):
@@ -83,7 +85,7 @@ class NoImages(SelectingImages):
 
 
 @toy(
-    {'a': '4: a:0 a.bias:0 b:1 c:1'},
+    {'a': '4: a:0 a.bias:0 b:1 c:1', **LAST},
     pinned={'c': 'aten.mul.Tensor in norm computes nothing'},
 )
 class NormOfNoImages(SelectingImages):

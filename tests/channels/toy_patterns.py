@@ -247,5 +247,5 @@ class AttentionInChannels(Between):
     """Rows of a map attend to each other, in every channel by itself."""
 
     def between(self, x):
-        norms = (torch.einsum('bchw,bchw->bc', x, x) + 1).sqrt()
+        norms = torch.einsum('bchw,bchw->bc', x, x)
         return (x @ x.mT).softmax(-1) @ x + norms[..., None, None]

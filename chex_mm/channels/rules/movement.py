@@ -55,7 +55,7 @@ def move(flow, call):
     return moved(flow, call)
 
 
-@rule(aten.squeeze_, aten.unsqueeze_, aten.transpose_, aten.t_)
+@rule(aten.squeeze_, aten.unsqueeze_, aten.t_)
 def move_in_place(flow, call):
     """The same on a view of the labels, which others may hold as well."""
     labels = flow.labels(call['self'])
