@@ -20,7 +20,7 @@ from chex_mm.channels.facts import Facts
 from chex_mm.channels.flow import Flow
 from chex_mm.channels.graph import ChannelGraph
 from chex_mm.channels.labels import without_repeats
-from chex_mm.channels.modes import in_both_modes
+from chex_mm.channels.modes import trace_both_modes
 from chex_mm.channels.rules import RULES
 from chex_mm.channels.rules.movement import regroup
 from chex_mm.channels.trace import (
@@ -74,10 +74,10 @@ def trace_channels(
             unknown operators; lists them.
     """
     model = traceable(model)
-    runs = in_both_modes(model, Runs.of(inputs, also, rules))
+    runs = Runs.of(inputs, also, rules)
     splits: dict[str, str] = {}
     pins: list[tuple[Tensor, str]] = []
-    facts = trace(model, runs, splits)
+    facts, runs = trace_both_modes(model, runs, splits)
     if facts.rows:
         splits.update(dict.fromkeys(facts.rows, 'rows'))
         facts = trace(model, runs, splits)
