@@ -15,7 +15,6 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from ..channels.graph import ChannelGraph, ChannelGroup
-from ..channels.traceable import unwrapped
 from ..errors import ChexError
 from .allocation import AllocationSpace, allocate, uniform_share
 from .budget import Budget
@@ -37,7 +36,7 @@ class ChannelExplorer:
     follow every optimizer step.
 
     Args:
-        model: The model in training, dense; wrappers are taken off.
+        model: The model in training, dense and not wrapped.
         graph: Its channels.
         budget: What the final sub-model may cost.
         total_steps: Number of steps until the structure is fixed.
@@ -57,7 +56,6 @@ class ChannelExplorer:
                 f'total_steps={total_steps}: an exploration needs at least '
                 'one step.'
             )
-        model = unwrapped(model)
         self.model, self.graph, self.budget = model, graph, budget
         self.total_steps = total_steps
         self.settings = choice = ExplorerSettings(**settings)
