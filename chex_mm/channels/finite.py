@@ -56,7 +56,7 @@ def _is_finite(
     for number, (name, value) in enumerate(arguments):
         if isinstance(value, Probe):
             value = value.filled(sample * (1 + APART * number))
-            if value.is_floating_point():
+            if with_gradients and value.is_floating_point():
                 leaves.append(value.requires_grad_())
                 value = value.clone()  # may be written into
         given[name] = value

@@ -46,9 +46,11 @@ RULE_FAILS = (
 
 
 def _entry(table: dict[Any, Callable], call: Call) -> Callable | None:
-    """By overload, by operator, or by what torch's schema calls it."""
-    kind = None if call.func is None else default_kind(call.func)
-    return table.get(call.func) or table.get(call.key) or table.get(kind)
+    """By overload, operator, its name, or what torch's schema calls it."""
+    if call.func is None:
+        return table.get(call.key)
+    keys = call.func, call.key, call.func.name(), default_kind(call.func)
+    return next(filter(None, map(table.get, keys)), None)
 
 
 class Flow(Labelling, Watch):

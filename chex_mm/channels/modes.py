@@ -14,7 +14,8 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from chex_mm.channels.trace import Runs, kept_random_state
+from chex_mm.channels.facts import Facts
+from chex_mm.channels.trace import Runs, kept_random_state, trace
 from chex_mm.channels.watch import Watch, tensors_among
 
 SHOWN = 5  # parameters in a message
@@ -37,29 +38,30 @@ class Used(Watch):
         return func(*args, **kwargs)
 
 
-def in_both_modes(model: nn.Module, runs: Runs) -> Runs:
-    """The same passes, and one in the other mode if it reaches more.
+def trace_both_modes(
+    model: nn.Module, runs: Runs, splits: dict[str, str]
+) -> tuple[Facts, Runs]:
+    """The facts about a model, and the passes that they are of.
 
-    Warns where layers stay unused and the other mode cannot be run: nothing
-    then says how they follow a cut.
+    To those given one in the other mode is added if they leave parameters
+    unused and it reaches some. Warns where it cannot be run: nothing then
+    says how these layers follow a cut.
     """
-    tried = copy.deepcopy(model)
-    left = {name for name, _ in tried.named_parameters()}
-    for run in (runs.cost, *runs.also):
-        if left:
-            try:
-                left -= _used(tried, run)
-            except Exception:  # noqa: BLE001  (the trace tells of it)
-                return runs
+    facts = trace(model, runs, splits)
+    reached = {tensor for tensor, _ in facts.spaces}
+    left = {name for name, _ in model.named_parameters()} - reached
     if not left:
-        return runs
+        return facts, runs
+    other = switched(runs.cost)
     try:
-        is_more = bool(left & _used(tried, switched(runs.cost)))
+        is_more = bool(left & _used(copy.deepcopy(model), other))
     except Exception as error:  # noqa: BLE001  (whatever the model raises)
         _warn(model, left, error)
-        return runs
-    added = (switched(runs.cost),) if is_more else ()
-    return replace(runs, also=(*runs.also, *added))
+        return facts, runs
+    if is_more:
+        runs = replace(runs, also=(*runs.also, other))
+        facts = trace(model, runs, splits)
+    return facts, runs
 
 
 def switched(run: Callable) -> Callable:

@@ -1,14 +1,13 @@
-"""Rules for the compiled kernels of mmcv and torchvision.
+"""Rules for the compiled kernels of mmcv.
 
-mmcv's, which the dispatcher cannot see, are known by the autograd function
-that calls the kernel; modules around them say how their attributes follow a
+The dispatcher cannot see them; they are known by the autograd function that
+calls the kernel. Modules around them say how their attributes follow a
 cut.
 """
 
 from __future__ import annotations
 
 import torch
-import torchvision  # noqa: F401  (its operators)
 from mmcv.ops.carafe import CARAFEFunction, CARAFENaiveFunction
 from mmcv.ops.deform_conv import DeformConv2d, DeformConv2dFunction
 from mmcv.ops.masked_conv import MaskedConv2dFunction
@@ -34,7 +33,6 @@ CROPS = (
     RoIAlignFunction,
     RoIPoolFunction,
     RoIAlignRotatedFunction,
-    torch.ops.torchvision.roi_align.default,
 )
 zeros(*CROPS, CARAFEFunction, CARAFENaiveFunction)(kept)
 

@@ -16,7 +16,6 @@ from torch.optim import Optimizer
 
 from ..channels.graph import ChannelGraph, ChannelGroup
 from ..channels.trace import Runs
-from ..channels.traceable import unwrapped
 from ..errors import ChexError
 from ..surgery.comparison import Comparison, check_cut
 from .allocation import AllocationSpace, allocate, uniform_share
@@ -40,7 +39,7 @@ class ChannelExplorer:
     follow every optimizer step.
 
     Args:
-        model: The model in training, dense; wrappers are taken off.
+        model: The model in training, dense and not wrapped.
         graph: Its channels.
         budget: What the final sub-model may cost.
         total_steps: Number of steps until the structure is fixed.
@@ -60,7 +59,6 @@ class ChannelExplorer:
                 f'total_steps={total_steps!r}: an exploration needs at least '
                 'one step.'
             )
-        model = unwrapped(model)
         self.model, self.graph, self.budget = model, graph, budget
         self.total_steps = total_steps
         self.settings = choice = ExplorerSettings(**settings)

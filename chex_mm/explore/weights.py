@@ -39,7 +39,8 @@ def find_tensors(
             raise ValueError(
                 f'The model has no tensor {name!r}, which explored channels '
                 'need. Pass the model that was traced; of a wrapped one '
-                '(DDP, an averaged copy) its `.module`.'
+                '(DDP, an averaged copy) its `.module`, of a compiled one '
+                'its `._orig_mod`.'
             )
         found = tuple(named[name].shape)
         if found != shape:

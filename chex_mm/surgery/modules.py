@@ -31,10 +31,13 @@ class UnknownModule(ChexError):
         self.tensor = tensor
 
 
-ATTRIBUTES: dict[type[nn.Module], Attributes] = {}
+# A type, or the full name of one whose package need not be there.
+ATTRIBUTES: dict[type[nn.Module] | str, Attributes] = {}
 
 
-def attributes(*types: type[nn.Module]) -> Callable[[Attributes], Attributes]:
+def attributes(
+    *types: type[nn.Module] | str,
+) -> Callable[[Attributes], Attributes]:
     """Enters the decorated function into ATTRIBUTES for `types`.
 
     The function takes a module with cut tensors and old attributes, and
@@ -50,8 +53,9 @@ def attributes(*types: type[nn.Module]) -> Callable[[Attributes], Attributes]:
     def enter(function: Attributes) -> Attributes:
         for each in types:
             if each in ATTRIBUTES:
+                name = each if isinstance(each, str) else each.__name__
                 raise ValueError(
-                    f'{each.__name__} has its attributes from '
+                    f'{name} has its attributes from '
                     f'{ATTRIBUTES[each].__name__}; {function.__name__} '
                     'cannot replace it.'
                 )
@@ -61,16 +65,18 @@ def attributes(*types: type[nn.Module]) -> Callable[[Attributes], Attributes]:
     return enter
 
 
-@attributes(_ConvNd)
+@attributes(_ConvNd, 'torchvision.ops.deform_conv.DeformConv2d')
 def convolution(module: nn.Module) -> dict[str, int]:
     """Sizes of a plain, grouped, depthwise or transposed convolution."""
     # (out, in / groups, ...), transposed: (in, out / groups, ...)
     first, second = module.weight.shape[:2]
-    before = module.in_channels if module.transposed else module.out_channels
+    # torchvision's deformable one has no such attribute
+    transposed = getattr(module, 'transposed', False)
+    before = module.in_channels if transposed else module.out_channels
     groups = module.groups
     if 1 < groups == module.in_channels:  # depthwise: one group per channel
         groups = groups * first // before
-    if module.transposed:
+    if transposed:
         sizes = {'in_channels': first, 'out_channels': second * groups}
     else:
         sizes = {'in_channels': second * groups, 'out_channels': first}
@@ -128,9 +134,12 @@ def recurrent_cell(module: nn.RNNCellBase) -> dict[str, int]:
 
 def find_attributes(module: nn.Module) -> Attributes | None:
     """The entry of ATTRIBUTES for the most specific type of `module`."""
-    return next(
-        (ATTRIBUTES[t] for t in type(module).__mro__ if t in ATTRIBUTES), None
-    )
+    for each in type(module).__mro__:
+        name = f'{each.__module__}.{each.__qualname__}'
+        found = ATTRIBUTES.get(each) or ATTRIBUTES.get(name)
+        if found:
+            return found
+    return None
 
 
 def fitting_attributes(module: nn.Module) -> dict[str, int]:

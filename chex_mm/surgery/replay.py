@@ -17,7 +17,7 @@ from ..channels.facts import Facts
 from ..channels.flow import Flow
 from ..channels.graph import ChannelGraph
 from ..channels.labels import without_repeats
-from ..channels.modes import in_both_modes
+from ..channels.modes import trace_both_modes
 from ..channels.rules import RULES
 from ..channels.rules.movement import regroup
 from ..channels.trace import (
@@ -76,12 +76,7 @@ def trace_channels(
     runs = Runs.of(inputs, also, rules)
     splits: dict[str, str] = {}
     pins: list[tuple[Places, str]] = []
-    facts = trace(model, runs, splits)
-    if graph_of(model, facts).unreached:
-        both = in_both_modes(model, runs)
-        if both != runs:
-            runs = both
-            facts = trace(model, runs, splits)
+    facts, runs = trace_both_modes(model, runs, splits)
     if facts.rows:
         splits.update(dict.fromkeys(facts.rows, 'rows'))
         facts = trace(model, runs, splits)

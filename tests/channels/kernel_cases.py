@@ -1,4 +1,4 @@
-"""Cases for compiled kernels of mmcv; for those of CUDA only their labels."""
+"""Cases for compiled kernels; for those of CUDA only their labels."""
 
 from unittest.mock import patch
 
@@ -38,8 +38,53 @@ RUN = [
         pins=(5, 6, 7, 8, 9),
     ),
     Case(
-        torch.ops.torchvision.roi_align.default,
+        'torchvision::roi_align',
         lambda x: torchvision.ops.roi_align(x, BOXES, (2, 2)),
+    ),
+    Case(
+        'torchvision::roi_align',
+        lambda x, y: torchvision.ops.roi_align(x, y, (2, 2)),
+        (X, Given((5, 6, 7, 8, 9), (2, 5), 1, BOXES)),
+        pins=(5, 6, 7, 8, 9),
+    ),
+    Case(
+        'torchvision::roi_pool',
+        lambda x: torchvision.ops.roi_pool(x, BOXES, (2, 2)),
+    ),
+    *(
+        Case(
+            f'torchvision::ps_{name}',
+            lambda x, name=name: getattr(torchvision.ops, f'ps_{name}')(
+                x, BOXES, (1, 2)
+            ),
+            out=(1, 3),
+            ties=((1, 2), (3, 4)),
+        )
+        for name in ('roi_align', 'roi_pool')
+    ),
+    Case(
+        'torchvision::deform_conv2d',
+        lambda x, w, b: torchvision.ops.deform_conv2d(
+            x, torch.zeros(2, 2, 6, 6), w, b
+        ),
+        (X, W, Parameter((5,))),
+        OUT,
+        ties=DEFORMED + BIAS,
+    ),
+    Case(
+        'torchvision::deform_conv2d',
+        lambda x, y, w: torchvision.ops.deform_conv2d(x, y, w),
+        (X, Given((5, 6), (2, 2, 6, 6)), Parameter((5, 4, 1, 1))),
+        (300, 301, 302, 303, 304),
+        ties=tuple((n, 349 + n) for n in ALL),
+        pins=(5, 6),
+    ),
+    Case(
+        'torchvision::nms',
+        lambda y: torchvision.ops.nms(y, torch.rand(2), 0.5),
+        (Given((5, 6, 7, 8), (2, 4), 1, BOXES[:, 1:]),),
+        out=None,
+        pins=(5, 6, 7, 8),
     ),
     Case(RoIPoolFunction, pool),
     Case(

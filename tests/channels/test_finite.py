@@ -122,3 +122,11 @@ def test_training_stays_finite(operator, execution):
 )
 def test_an_operator_is_tried_on_zeros(op, arguments, expected):
     assert spoils_zeros(op, tuple(arguments.items())) == expected
+
+
+@pytest.mark.parametrize('mode', [True, False])
+def test_operators_that_write_elsewhere_are_tried(mode):
+    norm = nn.utils.parametrizations.spectral_norm
+    model = nn.Sequential(norm(nn.Linear(3, 8)), nn.ReLU(), nn.Linear(8, 2))
+    graph = chex_mm.trace_channels(model.train(mode), (torch.randn(4, 3),))
+    assert all(group.pinned for group in graph.groups.values())

@@ -53,8 +53,8 @@ def test_wrappers_are_taken_off(wrapper, one_process):
     narrow = chex_mm.slim(wrapped, graph, HALF)
     assert isinstance(narrow, nn.Sequential)
     budget = chex_mm.Budget('channels', 0.5)
-    explorer = chex_mm.ChannelExplorer(wrapped, graph, budget, 1)
-    assert explorer.model is model
+    with pytest.raises(ValueError, match=r'its `\.module`.*`\._orig_mod`'):
+        chex_mm.ChannelExplorer(wrapped, graph, budget, 1)
     chex_mm.mask_channels(wrapped, graph, HALF)
     expected = chex_mm.slim(model, graph, HALF)(X)
     torch.testing.assert_close(model(X), expected)

@@ -56,7 +56,11 @@ NAMES = {
 
 @pytest.mark.parametrize(
     'kind',
-    [t for t in ATTRIBUTES if t.__module__.startswith('torch.')],
+    [
+        t
+        for t in ATTRIBUTES
+        if isinstance(t, type) and t.__module__.startswith('torch.')
+    ],
     ids=lambda kind: kind.__name__,
 )
 def test_every_type(kind):

@@ -17,6 +17,7 @@ from chex_mm.channels.rules import (  # noqa: F401  (fill the tables)
     products,
     recurrent,
     reductions,
+    regions,
     sampling,
     spectra,
     vanishing,

@@ -81,7 +81,6 @@ def _channels(flow, tensors: list[Tensor]) -> Iterator[Tensor]:
 def _tried(
     flow, call, zeros: list[Tensor], shape: tuple[int, ...] = (1,)
 ) -> bool:
-    """Of kernels only the numbers: gradients of masked rows are zeroed."""
     known = {id(tensor) for tensor in zeros}
     return spoils_zeros(
         call.func,
@@ -89,8 +88,17 @@ def _tried(
             (name, _plain(value, known, shape))
             for name, value in call.arguments.items()
         ),
-        with_gradients=not weights.are_of_weights(flow, call),
+        with_gradients=_may_train(flow, call),
     )
+
+
+def _may_train(flow, call) -> bool:
+    """Whether gradients matter: those of masked rows of kernels are zeroed.
+
+    Torch has none of an operator that writes into `out=`.
+    """
+    writes_out = any(a.is_out for a in call.func._schema.arguments)
+    return not (writes_out or weights.are_of_weights(flow, call))
 
 
 def _plain(value, known: set[int], shape: tuple[int, ...]):

@@ -36,6 +36,15 @@ def read(flow, call):
     return None
 
 
+@rule(aten.transpose_)
+def turn(flow, call):
+    """What a layer returns for `batch_first` is turned in place."""
+    x = call['self']
+    if flow.is_named(x) or x._base is not None:
+        return NotImplemented
+    return flow.labels(x).transpose(call['dim0'], call['dim1'])
+
+
 @sizes(nn.RNNBase, nn.RNNCellBase)
 def state(module, args):
     """What comes out is what goes in at the next step: rows are columns."""

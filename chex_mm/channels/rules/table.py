@@ -23,8 +23,10 @@ def rule(*keys) -> Callable[[Callable], Callable]:
     Args:
         *keys: Operators (`torch.ops.aten.cat`), overloads of one
             (`torch.ops.aten.max.dim`), subclasses of
-            `torch.autograd.Function`, or 'view' and 'pointwise' for all
-            operators that torch's schema calls so.
+            `torch.autograd.Function`, 'view' and 'pointwise' for all
+            operators that torch's schema calls so, or the full name of an
+            operator of a package that need not be there
+            ('torchvision::nms').
 
     Raises:
         ValueError: A key has a rule already; names both.
