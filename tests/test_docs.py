@@ -181,6 +181,7 @@ NOT_LISTED = {
     'Weights only load failed',
     'explored norm layers start at 0',
     'have weight decay',
+    'There is no checkpoint to resume in',
     'sync_bn is left out',
     'There is no slim model yet',
     "fails in its 'loss' path, which CHEX must trace",

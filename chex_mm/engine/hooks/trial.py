@@ -38,7 +38,7 @@ def try_checkpoint(runner: Runner) -> None:
     said = [trial.complaint]  # of the first rank, which alone writes
     broadcast_object_list(said)
     if said[0] is not None:
-        raise ValueError(said[0])
+        raise said[0]
 
 
 class _IsTried(Exception):
@@ -48,7 +48,7 @@ class _IsTried(Exception):
 class _Trial(Hook):
     """Looks at a checkpoint that is about to be written."""
 
-    complaint: str | None = None
+    complaint: ValueError | None = None
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Tries it in memory, without the values of its tensors."""
@@ -56,14 +56,17 @@ class _Trial(Hook):
         plain = apply_to(checkpoint, _is_plain, lambda t: t.new_empty(0))
         error = _failure(plain)
         if error is not None:
-            self.complaint = (
-                f'A checkpoint of this run could not be resumed: '
-                f'{_place(plain, "checkpoint")} cannot be written and read '
-                f'again ({type(error).__name__}: {one_line(error)}). Leave '
-                'out what puts it there, or let it write numbers, text and '
-                'tensors.'
-            )
+            self.complaint = _complaint(_place(plain, 'checkpoint'), error)
         raise _IsTried
+
+
+def _complaint(place: str, error: Exception) -> ValueError:
+    return ValueError(
+        f'A checkpoint of this run could not be resumed: {place} cannot be '
+        f'written and read again ({type(error).__name__}: {one_line(error)}). '
+        'Leave out what puts it there, or let it write numbers, text and '
+        'tensors.'
+    )
 
 
 def _is_plain(value: Any) -> bool:
