@@ -11,6 +11,7 @@ from .random_networks.verdicts import KINDS_OF_MASKS, Trial, judge, masks
 
 QUICK, ALL, A_TIME = 60, 500, 20
 CUTS = 3
+LEAVE_OR_ENTER = 3, 5, 4  # channels of a network of one block
 
 
 def check_recipes(numbers):
@@ -40,7 +41,7 @@ def shares(graph):
     """Free channels, and all that neither enter nor leave the network."""
     free = sum(group.size for group in graph.free.values())
     whole = sum(group.size for group in graph.groups.values())
-    return free, whole - 3 - 5
+    return free, whole - sum(LEAVE_OR_ENTER)
 
 
 def try_alone(name, width):

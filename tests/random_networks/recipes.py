@@ -128,17 +128,18 @@ class Network(nn.Module):
 
 
 class Alone(nn.Module):
-    """One block between two convolutions, or at the input."""
+    """One block behind a convolution, or at the input; two layers read it."""
 
     def __init__(self, name, width):
         super().__init__()
         into = 3 if BLOCKS[name].has_own_channels else 8
         self.stem = nn.Identity() if into == 3 else conv(3, into)
         self.block, out = built(name, into, width)
-        self.head = conv(out, 5)
+        self.head, self.last = conv(out, 5), conv(out, 4)
 
     def forward(self, x):
-        return self.head(self.block(self.stem(x)))
+        x = self.block(self.stem(x))
+        return self.head(x), self.last(x.relu())
 
 
 def alone(name, width=8, seed=0):
