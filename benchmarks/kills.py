@@ -108,13 +108,17 @@ def differing(one: Path, other: Path) -> list[str]:
 
 
 def plain(state):
-    """Without what is measured in seconds, which no two runs share."""
+    """Without seconds, which no two runs share, and what validation told.
+
+    mmengine validates after it has written a checkpoint, and a run that is
+    resumed from there does not do it again.
+    """
     if 'log_scalars' not in state:
         return state
     return {
         name: history.data[0]
         for name, history in state['log_scalars'].items()
-        if 'time' not in name
+        if 'time' not in name and not name.startswith('val/')
     }
 
 
