@@ -22,7 +22,8 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 EXECUTIONS = ('masked', 'compact')
-LAST = 'iter_24.pth'
+ITERATIONS = 24
+LAST = f'iter_{ITERATIONS}.pth'
 MOST = 4  # kills of a run, after which it may come to its end
 PARTS = ('state_dict', 'optimizer', 'param_schedulers', 'chex', 'message_hub')
 
@@ -62,17 +63,36 @@ def wait_until_built(process: subprocess.Popen) -> None:
     raise SystemExit(f'A run could not begin:\n{line}')
 
 
-def killed(process: subprocess.Popen, after: float) -> bool:
-    """Whether a process was still there to be killed."""
-    try:
-        said, _ = process.communicate(timeout=after)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        return True
+def kill(
+    process: subprocess.Popen, work_dir: Path, draw: random.Random
+) -> str:
+    """Kills a process at, or soon after, an iteration; says when.
+
+    It may be writing the checkpoint of that iteration, which is then in a
+    hidden folder, or have gone on.
+    """
+    iteration = draw.randint(latest(work_dir), ITERATIONS)
+    while not any(work_dir.glob(f'*iter_{iteration}.pth*')):
+        if process.poll() is not None or not iteration:
+            break
+        time.sleep(0.001)
+    time.sleep(draw.choice([0, draw.uniform(0, 0.3)]))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    torn = any(work_dir.glob('.*.pth-*'))
+    return f'{latest(work_dir)}{" writing" if torn else ""}'
+
+
+def finish(process: subprocess.Popen) -> None:
+    said, _ = process.communicate(timeout=600)
     if process.returncode:
-        raise SystemExit(f'A resumed run has failed:\n{said[-3000:]}')
-    return False
+        raise SystemExit(f'A run has failed:\n{said[-3000:]}')
+
+
+def latest(work_dir: Path) -> int:
+    """The last iteration that there is a checkpoint of."""
+    written = work_dir.glob('iter_*.pth')
+    return max((int(p.stem.rpartition('_')[2]) for p in written), default=0)
 
 
 def differing(one: Path, other: Path) -> list[str]:
@@ -88,13 +108,17 @@ def differing(one: Path, other: Path) -> list[str]:
 
 
 def plain(state):
-    """Without what is measured in seconds, which no two runs share."""
+    """Without seconds, which no two runs share, and what validation told.
+
+    mmengine validates after it has written a checkpoint, and a run that is
+    resumed from there does not do it again.
+    """
     if 'log_scalars' not in state:
         return state
     return {
         name: history.data[0]
         for name, history in state['log_scalars'].items()
-        if 'time' not in name
+        if 'time' not in name and not name.startswith('val/')
     }
 
 
@@ -116,46 +140,29 @@ def main() -> None:
 
 def report(folder: Path, kills: int, draw: random.Random) -> None:
     """Prints a line for every run until so many were killed."""
-    whole, seconds = {}, {}
     for execution in EXECUTIONS:
-        whole[execution] = folder / f'whole_{execution}'
-        process = start(whole[execution], execution)
-        wait_until_built(process)
-        begin = time.perf_counter()
-        killed(process, after=600)
-        seconds[execution] = time.perf_counter() - begin
-    print(
-        'run | execution | killed at (s) | latest checkpoint then | differing'
-    )
+        finish(start(folder / execution, execution))
+    print('run | execution | latest checkpoint when it was killed | differing')
     done = number = wrong = 0
     while done < kills:
         execution = EXECUTIONS[number % len(EXECUTIONS)]
-        work_dir, moments, resumed_at = folder / str(number), [], []
-        while True:
+        work_dir, moments = folder / str(number), []
+        for _ in range(min(kills - done, MOST)):
             process = start(work_dir, execution)
             wait_until_built(process)
-            moment = draw.uniform(0, 0.9 * seconds[execution])
-            left = min(kills - done, MOST) - len(moments)
-            if not killed(process, moment if left else 600):
-                break
-            moments.append(round(moment, 2))
-            written = work_dir.glob('iter_*.pth')
-            resumed_at.append(max((number_of(p) for p in written), default=0))
-        found = differing(whole[execution], work_dir)
-        torn = [p.name for p in work_dir.glob('.*')]
+            moments.append(kill(process, work_dir, draw))
+        finish(start(work_dir, execution))
+        found = differing(folder / execution, work_dir)
+        torn = [path.name for path in work_dir.glob('.*')]
         done, number = done + len(moments), number + 1
         wrong += bool(found or torn)
         print(
-            f'{number} | {execution} | {moments} | {resumed_at} | '
+            f'{number} | {execution} | {", ".join(moments)} | '
             f'{found[:3] or "nothing"}{torn or ""}',
             flush=True,
         )
     print(f'{done} kills, {number} runs, {wrong} of them not the same.')
     raise SystemExit(bool(wrong))
-
-
-def number_of(path: Path) -> int:
-    return int(path.stem.rpartition('_')[2])
 
 
 if __name__ == '__main__':

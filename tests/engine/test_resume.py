@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -121,6 +122,19 @@ def test_best_checkpoint_has_the_random_states_of_training(tmp_path):
         for path in (best, same)
     )
     assert differences(one, other) == []
+
+
+def test_going_on_without_the_state_of_the_optimizer_is_told(tmp_path):
+    build(tmp_path).train()
+    path = checkpoint(tmp_path, 5, by_epoch=False)
+    state = torch.load(path, weights_only=True)
+    del state['optimizer']
+    torch.save(state, path)
+    runner = build(tmp_path / 'anew', load_from=path, resume=True)
+    with patch.object(runner.logger, 'warning') as warned:
+        runner.train()
+    said = [call.args[0] for call in warned.call_args_list]
+    assert any('has no state of the optimizer' in text for text in said)
 
 
 def test_validation_does_not_change_the_run(tmp_path):

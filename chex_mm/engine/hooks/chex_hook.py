@@ -214,6 +214,12 @@ class CHEXHook(Hook):
             )
         check_shapes(checkpoint['chex'], bare_model(runner))
         check_weights(checkpoint['state_dict'], bare_model(runner))
+        if 'optimizer' not in checkpoint:
+            runner.logger.warning(
+                'CHEX: the checkpoint to resume has no state of the '
+                'optimizer, as the best weights have none: this is not the '
+                'run that was interrupted.'
+            )
         self._saved = checkpoint['chex']
 
     def _graph(self, runner: Runner, model: nn.Module) -> ChannelGraph:
