@@ -45,7 +45,8 @@ def trace_both_modes(
 
     To those given one in the other mode is added if they leave parameters
     unused and it reaches some. Warns where it cannot be run: nothing then
-    says how these layers follow a cut.
+    says how these layers follow a cut, and unless another pass was in that
+    mode they are in doubt.
     """
     facts = trace(model, runs, splits)
     reached = {tensor for tensor, _ in facts.spaces}
@@ -57,7 +58,10 @@ def trace_both_modes(
         is_more = bool(left & _used(copy.deepcopy(model), other))
     except Exception as error:  # noqa: BLE001  (whatever the model raises)
         _warn(model, left, error)
-        return facts, runs
+        if (not model.training) in facts.modes:
+            return facts, runs
+        runs = replace(runs, doubtful=tuple(sorted(left)))
+        return replace(facts, doubtful=runs.doubtful), runs
     if is_more:
         runs = replace(runs, also=(*runs.also, other))
         facts = trace(model, runs, splits)
