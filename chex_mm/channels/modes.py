@@ -6,7 +6,6 @@ pass counts for what is coupled, though not for what the model costs.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +13,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from chex_mm.channels.copied import deep_copy
 from chex_mm.channels.facts import Facts
 from chex_mm.channels.trace import Runs, kept_random_state, trace
 from chex_mm.channels.watch import Watch, tensors_among
@@ -55,7 +55,7 @@ def trace_both_modes(
         return facts, runs
     other = switched(runs.cost)
     try:
-        is_more = bool(left & _used(copy.deepcopy(model), other))
+        is_more = bool(left & _used(deep_copy(model), other))
     except Exception as error:  # noqa: BLE001  (whatever the model raises)
         _warn(model, left, error)
         if (not model.training) in facts.modes:

@@ -5,7 +5,6 @@ The model, its buffers and all random states are left as they were.
 
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from chex_mm.channels.copied import deep_copy
 from chex_mm.channels.facts import Facts, build_graph
 from chex_mm.channels.flow import Flow
 from chex_mm.channels.graph import ChannelGraph
@@ -85,7 +85,7 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 def trace(model: nn.Module, runs: Runs, splits: dict[str, str]) -> Facts:
     """The facts about a model, from running a copy of it."""
-    copied = copy.deepcopy(model)
+    copied = deep_copy(model)
     facts = Facts(doubtful=runs.doubtful)
     rules = RULES if runs.rules is None else runs.rules
     follow(copied, runs, Flow(named_tensors(copied), facts, rules, splits))
