@@ -103,6 +103,8 @@ class Facts:
     splits: dict[str, list[Tensor]] = field(default_factory=dict)  # by place
     rows: set[str] = field(default_factory=set)  # splits to keep by rows
     guessed: set[tuple[str, int]] = field(default_factory=set)  # roles of
+    modes: set[bool] = field(default_factory=set)  # `training` of the model
+    doubtful: tuple[str, ...] = ()  # of the runs
     size: int = 1  # labels given out, label 0 included
 
     def space(self, tensor: str, dim: int, role: Role, length: int) -> Tensor:
@@ -200,6 +202,7 @@ def build_graph(
             place: extents.of(labels) for place, labels in facts.sizes.items()
         },
         unknown_ops=tuple(facts.unknown),
+        doubtful=facts.doubtful,
     )
 
 

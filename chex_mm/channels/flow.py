@@ -149,20 +149,28 @@ class Flow(Labelling, Watch):
         self._pass_zeros(call)
 
     def _apply(self, rule: Callable | None, call: Call) -> None:
-        seen, self.computes_nothing = call, is_hollow(call)
+        seen, stand_ins = call, {}
+        self.computes_nothing = is_hollow(call)
         if self.computes_nothing:
-            seen, labels = fill(call, self._labels_of_empty)
-            for tensor, known in labels.items():
-                self._labels[tensor] = known
-                self._vanishing.add(tensor)  # what is nothing adds nothing
+            seen, stand_ins = fill(call)
+            for tensor, stand_in in stand_ins.items():
+                self._pass_on(tensor, stand_in)
         labels = NotImplemented if rule is None else rule(self, seen)
+        for tensor, stand_in in stand_ins.items():
+            if stand_in in self.blank:
+                self.blank[tensor] = True
         if labels is NotImplemented:
             self._unknown(call, f'no rule for {call.place}')
             labels = None
         self._label_outs(call, labels)
 
-    def _labels_of_empty(self, tensor: Tensor):
-        return self.labels(tensor) if self.has_channels(tensor) else None
+    def _pass_on(self, tensor: Tensor, stand_in: Tensor) -> None:
+        """Tells of a stand-in what is known of an empty tensor."""
+        if self.has_channels(tensor):
+            self._labels[stand_in] = self.labels(tensor)
+            self._vanishing.add(stand_in)  # what is nothing adds nothing
+        if self.is_blank(tensor):
+            self.blank[stand_in] = True
 
     def _label_outs(self, call: Call, labels) -> None:
         if not isinstance(labels, (tuple, list)):

@@ -183,6 +183,8 @@ class ChannelGraph:
         sizes: (module path, attribute) to its value, for attributes of
             modules without weights that count channels.
         unknown_ops: Operators without a rule that channels entered.
+        doubtful: Parameters that are unreached only, maybe, because no pass
+            could be run in the other mode of the model.
     """
 
     groups: dict[str, ChannelGroup]
@@ -192,6 +194,7 @@ class ChannelGraph:
     work: tuple[Work, ...] = ()
     sizes: dict[tuple[str, str], Extent] = field(default_factory=dict)
     unknown_ops: tuple[UnknownOp, ...] = ()
+    doubtful: tuple[str, ...] = ()
 
     @property
     def free(self) -> dict[str, ChannelGroup]:

@@ -48,33 +48,24 @@ def is_hollow(call: Call) -> bool:
     return call.key not in JOINING or not call.out.numel()
 
 
-def fill(call: Call, labels_of) -> tuple[Call, dict[Tensor, Tensor]]:
+def fill(call: Call) -> tuple[Call, dict[Tensor, Tensor]]:
     """The same call with a tensor of length 1 wherever one is empty.
 
-    Args:
-        call: Some tensors of it are empty.
-        labels_of: Tensor to labels, or None where it has no channels.
-
     Returns:
-        The call, and labels of the tensors that are new in it.
+        The call, and by empty tensor the one in its place.
     """
-    known: dict[int, Tensor] = {}
-    labels: dict[Tensor, Tensor] = {}
+    known: dict[Tensor, Tensor] = {}
 
     def stand_in(value):
         if not isinstance(value, Tensor) or value.numel():
             return value
-        if id(value) not in known:
-            shape = filled_shape(value.shape)
-            known[id(value)] = value.new_zeros(shape)
-            found = labels_of(value)
-            if found is not None:
-                labels[known[id(value)]] = found
-        return known[id(value)]
+        if value not in known:
+            known[value] = value.new_zeros(filled_shape(value.shape))
+        return known[value]
 
     return replace(
         call,
         arguments=tree_map(stand_in, call.arguments),
         inputs=tuple(map(stand_in, call.inputs)),
         out=tree_map(stand_in, call.out),
-    ), labels
+    ), known

@@ -6,7 +6,6 @@ pass counts for what is coupled, though not for what the model costs.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +13,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from chex_mm.channels.copied import deep_copy
 from chex_mm.channels.facts import Facts
 from chex_mm.channels.trace import Runs, kept_random_state, trace
 from chex_mm.channels.watch import Watch, tensors_among
@@ -45,7 +45,8 @@ def trace_both_modes(
 
     To those given one in the other mode is added if they leave parameters
     unused and it reaches some. Warns where it cannot be run: nothing then
-    says how these layers follow a cut.
+    says how these layers follow a cut, and unless another pass was in that
+    mode they are in doubt.
     """
     facts = trace(model, runs, splits)
     reached = {tensor for tensor, _ in facts.spaces}
@@ -54,10 +55,13 @@ def trace_both_modes(
         return facts, runs
     other = switched(runs.cost)
     try:
-        is_more = bool(left & _used(copy.deepcopy(model), other))
+        is_more = bool(left & _used(deep_copy(model), other))
     except Exception as error:  # noqa: BLE001  (whatever the model raises)
         _warn(model, left, error)
-        return facts, runs
+        if (not model.training) in facts.modes:
+            return facts, runs
+        runs = replace(runs, doubtful=tuple(sorted(left)))
+        return replace(facts, doubtful=runs.doubtful), runs
     if is_more:
         runs = replace(runs, also=(*runs.also, other))
         facts = trace(model, runs, splits)

@@ -5,17 +5,17 @@ The model, its buffers and all random states are left as they were.
 
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from chex_mm.channels.copied import deep_copy
 from chex_mm.channels.facts import Facts, build_graph
 from chex_mm.channels.flow import Flow
 from chex_mm.channels.graph import ChannelGraph
@@ -35,16 +35,19 @@ class Runs:
         also: Further passes (training losses, post-processing) that couple
             channels but do not cost.
         rules: Operator to rule.
+        doubtful: Parameters that none of them uses, where a pass that could
+            not be run might.
     """
 
     cost: Run
     also: tuple[Run, ...] = ()
     rules: Any = None
+    doubtful: tuple[str, ...] = ()
 
     @property
     def without_cost(self) -> Runs:
         """Only those in `also`, of which the first takes its place."""
-        return Runs(self.also[0], self.also[1:], self.rules)
+        return replace(self, cost=self.also[0], also=self.also[1:])
 
     @classmethod
     def of(cls, inputs, also: Sequence[Run] = (), rules=None) -> Runs:
@@ -82,8 +85,8 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 def trace(model: nn.Module, runs: Runs, splits: dict[str, str]) -> Facts:
     """The facts about a model, from running a copy of it."""
-    copied = copy.deepcopy(model)
-    facts = Facts()
+    copied = deep_copy(model)
+    facts = Facts(doubtful=runs.doubtful)
     rules = RULES if runs.rules is None else runs.rules
     follow(copied, runs, Flow(named_tensors(copied), facts, rules, splits))
     return facts
@@ -123,6 +126,7 @@ def _follow_modules(model: nn.Module, flow: Flow) -> list[tuple[str, Any]]:
         def hook(module, args, kwargs):
             stack.append((name, (args, kwargs)))
             flow.module = name
+            flow.facts.modes.add(model.training)
             _note_sizes(module, args, flow)
             if isinstance(module, tuple(PENALTIES)):
                 unseen.enter_context(flow.paused())

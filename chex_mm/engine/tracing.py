@@ -26,6 +26,7 @@ import chex_mm
 
 from ..channels.graph import ChannelGraph
 from ..errors import ChexError
+from ..surgery.copying import copy_of
 from .models.masked_backbone import drop_masks
 from .randomness import fixed_random_state
 
@@ -242,7 +243,7 @@ def trace_detector(
         batch: What its data loader gives, before the data preprocessor.
         strict: Raise on operators without a rule.
     """
-    twin = copy.deepcopy(model.module if is_model_wrapper(model) else model)
+    twin = copy_of(model.module if is_model_wrapper(model) else model)
     if any(type(m).__name__ == 'SyncBatchNorm' for m in twin.modules()):
         twin = revert_sync_batchnorm(twin)  # same channels, no other process
     drop_masks(twin)
@@ -369,9 +370,8 @@ def _missing(path: Path, model: nn.Module) -> str | None:
         with torch.no_grad():
             output = path(model)
     except NotImplementedError as error:
-        return (
-            f'not implemented ({error})' if str(error) else 'not implemented'
-        )
+        why = f' ({error})' if str(error) else ''
+        return f'not implemented{why}'
     except Exception as error:
         if path.mode == 'tensor':  # nobody runs it; in mmdet3d some are stale
             return f'it fails ({type(error).__name__}: {error})'

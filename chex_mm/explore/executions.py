@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..channels.graph import ChannelGraph
+from ..surgery.doubt import check_doubt
 from ..surgery.resize import (
     dense_sizes,
     fit_sizes,
@@ -157,6 +158,7 @@ class Compact:
     is_narrow = True
 
     def __init__(self, model, graph, groups):
+        check_doubt(graph, groups)
         self._graph = graph
         self._sizes = dense_sizes(model, graph, groups)
 

@@ -6,10 +6,9 @@ tensor is copied as a plain one.
 
 from __future__ import annotations
 
-import copy
-
 from torch import Tensor, nn
 
+from ..channels.copied import deep_copy
 from ..channels.trace import tensors_in
 
 
@@ -25,7 +24,7 @@ def copy_of(model: nn.Module, given: dict[int, object] | None = None):
         for tensor in _kept_beside(module):
             if not tensor.is_leaf:
                 memo[id(tensor)] = tensor.detach().clone()
-    return copy.deepcopy(model, memo)
+    return deep_copy(model, memo)
 
 
 def _kept_beside(module: nn.Module) -> list[Tensor]:

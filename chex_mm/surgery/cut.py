@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from chex_mm.channels.graph import ChannelGraph
 from chex_mm.channels.traceable import unwrapped
 from chex_mm.surgery.copying import copy_of
+from chex_mm.surgery.doubt import check_doubt
 from chex_mm.surgery.modules import check_owner
 from chex_mm.surgery.resize import (
     all_tensors,
@@ -78,6 +79,7 @@ def cut_channels(model: nn.Module, graph: ChannelGraph, keep: Masks) -> None:
     Raises:
         ValueError: Masks or model do not fit the graph.
         UnknownModule: A module might compute with a size that changes.
+        ChexError: A layer that was not traced might read what is cut.
     """
     model = unwrapped(model)
     cuts = _plan(model, graph, keep)
@@ -135,6 +137,7 @@ def _inactive(
 def _plan(model: nn.Module, graph: ChannelGraph, keep: Masks) -> list[_Cut]:
     """One cut per tensor, however many names and groups it has."""
     tensors = _checked_tensors(model, graph, keep)
+    check_doubt(graph, (n for n, mask in keep.items() if not mask.all()))
     names: dict[int, list[str]] = {}
     for name, tensor in tensors.items():
         names.setdefault(id(tensor), []).append(name)

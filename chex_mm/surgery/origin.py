@@ -7,7 +7,7 @@ follows from both.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -55,7 +55,8 @@ class Origin:
     def __init__(
         self, graph: ChannelGraph, facts: Facts, splits: dict[str, str]
     ):
-        self.graph = graph
+        # Copies run what was traced, whatever else the model can do.
+        self.graph = replace(graph, doubtful=())
         self.facts = facts
         self.splits = splits
         components = Components(facts)

@@ -84,3 +84,37 @@ def test_what_cannot_be_run_is_said():
         del model.unused
         graph = chex_mm.trace_channels(model, (X,), also=also)
     assert graph.unreached == []
+
+
+def traced(model, *also):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        return chex_mm.trace_channels(model, (X,), also=also)
+
+
+IN_DOUBT = (
+    'aux.0.bias',
+    'aux.0.weight',
+    'aux.2.bias',
+    'aux.2.weight',
+    'unused',
+)
+
+
+def test_what_a_mode_that_cannot_be_run_might_use_is_in_doubt():
+    graph = traced(NeedsTargets().eval())
+    assert graph.doubtful == IN_DOUBT
+    assert 'a' in graph.free
+
+
+def test_what_both_modes_leave_unused_is_in_no_doubt():
+    for model in (Net().eval(), Net().train()):
+        assert traced(model).doubtful == ()
+
+
+def test_nor_is_it_where_another_pass_was_in_the_other_mode():
+    model = NeedsTargets().eval()
+    graph = traced(model, lambda model: model.train()(X, 0))
+    assert graph.unreached == ['unused']
+    assert graph.doubtful == ()
+    assert chex_mm.slim(model, graph, random_masks(graph)) is not None

@@ -61,6 +61,20 @@ class PointsPutNowhere(SelectingPoints):
         return self.head(points) + self.head(found).sum()
 
 
+@toy(HEAD | LAST)
+class PointsPutIntoNothing(SelectingPoints):
+    """One after the other, as regions of several scales are gathered."""
+
+    def select(self, x):
+        points = x.flatten(2)[0].t()[NONE]
+        into = torch.zeros(0, x.shape[1])
+        into[NONE] = points
+        into[NONE] = points.relu()
+        twice = x.new_empty(0, x.shape[1])
+        twice.index_copy_(0, NONE, points).index_add_(0, NONE, into)
+        return self.head(into) + self.head(twice)
+
+
 class SelectingImages(Selecting):
     def __init__(self):
         super().__init__()

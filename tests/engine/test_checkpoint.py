@@ -52,6 +52,14 @@ def test_attributes_that_count_channels_survive(traced):
     assert again.sizes == sizes
 
 
+def test_layers_in_doubt_survive(traced):
+    _, graph = traced
+    state = saved(replace(graph, doubtful=('head.bias',)))
+    assert graph_from_state(state).doubtful == ('head.bias',)
+    del state['doubtful']  # as of checkpoints from before there was doubt
+    assert graph_from_state(state).doubtful == ()
+
+
 def test_a_model_can_be_cut_without_tracing_again(traced):
     model, graph = traced
     keep = {

@@ -3,6 +3,8 @@
 import copy
 import gc
 import io
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -538,6 +540,24 @@ def test_another_width_is_refused():
         ChannelExplorer(
             Chain(8, 8), Chain(8, 12).graph(), Budget('flops', 0.5), 5
         )
+
+
+def test_compact_refuses_what_a_layer_in_doubt_may_read():
+    model = Chain(16, 24)
+    model.aux = nn.Linear(24, 2)
+    graph = replace(
+        model.graph(),
+        shapes={**model.graph().shapes, 'aux.weight': (2, 24)},
+        doubtful=('aux.weight',),
+    )
+    before = copy.deepcopy(model.state_dict())
+    start = partial(ChannelExplorer, model, graph, Budget('flops', 0.5), 2)
+    with pytest.raises(ChexError, match=r'^aux may read conv2, to be cut'):
+        start(execution='compact')
+    assert bit_equal(model.state_dict(), before)
+    assert not start(execution='masked', regrow=0).keep['conv2'].all()
+    explorer = start(execution='compact', exclude=['conv2'])
+    assert set(explorer.groups) == {'conv1'}
 
 
 def test_diverged_weights_stop_the_exploration():

@@ -10,9 +10,12 @@ from torch import nn
 from .block import Block, between, block, conv, rounded
 
 
-@block('all')
+@block(16)
 class WeightsFirst(Block):
-    """BiFPN: learned numbers times maps, the number first."""
+    """BiFPN: learned numbers times maps, the number first.
+
+    The two numbers are no channels, so that they stay.
+    """
 
     def make(self, into, width):
         self.a, self.b = conv(into, width), conv(into, width, 3)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from chex_mm.channels.graph import Role
 from chex_mm.channels.labels import spread
-from chex_mm.channels.rules.table import rule
+from chex_mm.channels.rules.table import rule, sizes
 
 aten = torch.ops.aten
 VECTORS = (
@@ -35,6 +36,15 @@ def group_norm(flow, call):
     members = channels.view(call['group'], -1)
     flow.tie(members[:, :1].expand_as(members), members)
     return (spread(channels, call.out[0].shape, 1),)
+
+
+@sizes(_InstanceNorm)
+def instance_norm(module, args) -> dict:
+    """Without vectors nothing else tells; torch compares it and warns."""
+    if not args or module.weight is not None or module.track_running_stats:
+        return {}
+    dim = args[0].ndim - module._get_no_batch_dim()
+    return {'num_features': [(args[0], dim)]}
 
 
 def _tie_vectors(flow, call, channels: Tensor) -> Tensor:

@@ -61,6 +61,7 @@ def graph_state(graph: ChannelGraph) -> dict:
             (module, attribute, *_extent_state(extent))
             for (module, attribute), extent in graph.sizes.items()
         ],
+        doubtful=list(graph.doubtful),
     )
 
 
@@ -94,6 +95,7 @@ def graph_from_state(state: Mapping) -> ChannelGraph:
             (module, attribute): Extent(*extent)
             for module, attribute, *extent in state['sizes']
         },
+        doubtful=tuple(state.get('doubtful', ())),  # older ones lack it
     )
 
 

@@ -5,7 +5,6 @@ The check is about the masks that are in use, and leaves no trace in the run.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable
 
@@ -16,6 +15,7 @@ from torch import nn
 
 from ...errors import ChexError
 from ...explore.explorer import ChannelExplorer
+from ...surgery.copying import copy_of
 from ..models.masked_backbone import drop_masks
 from ..randomness import fixed_random_state
 from ..tracing import run_paths, training_batch
@@ -35,7 +35,7 @@ class Claim:
         self.seconds = 0.0  # that all checks have taken
         self._paths: tuple[Callable, ...] = ()
         if is_main_process():
-            model = _alone(copy.deepcopy(bare_model(runner)))
+            model = _alone(copy_of(bare_model(runner)))
             with fixed_random_state():
                 paths = run_paths(model, training_batch(runner))
             self._paths = paths.replayed
