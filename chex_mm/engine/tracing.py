@@ -171,8 +171,10 @@ class Paths:
     @property
     def repeats_cost(self) -> bool:
         """Whether results are predicted of what 'tensor' gives."""
-        modes = [path.mode for path in self.also]
-        return self.cost.mode == 'tensor' and 'predict' in modes
+        modes = [getattr(path, 'mode', None) for path in self.also]
+        return (
+            getattr(self.cost, 'mode', None) == 'tensor' and 'predict' in modes
+        )
 
     @property
     def replayed(self) -> tuple[Callable, ...]:

@@ -67,7 +67,7 @@ class PointsPutIntoNothing(SelectingPoints):
 
     def select(self, x):
         points = x.flatten(2)[0].t()[NONE]
-        into = torch.zeros(0, x.shape[1])
+        into = torch.zeros(0, x.shape[1], dtype=x.dtype)
         into[NONE] = points
         into[NONE] = points.relu()
         twice = x.new_empty(0, x.shape[1])

@@ -85,14 +85,14 @@ class SpectralFilter(nn.Module):
 class ComplexLayers(nn.Module):
     def __init__(self):
         super().__init__()
-        self.a = conv(3, 4, dtype=torch.cfloat)
-        self.b = conv(4, 5, 3, dtype=torch.cfloat)
-        self.c = nn.Linear(5, 6, dtype=torch.cfloat)
+        self.a = conv(3, 4, dtype=torch.cdouble)
+        self.b = conv(4, 5, 3, dtype=torch.cdouble)
+        self.c = nn.Linear(5, 6, dtype=torch.cdouble)
         self.d = nn.Linear(6, 2)
 
     def forward(self, x):
-        x = self.b(self.a(x.to(torch.cfloat))).mean((2, 3))
-        return self.d(self.c(x).abs())
+        x = self.b(self.a(x.to(torch.cdouble))).mean((2, 3))
+        return self.d(self.c(x).abs().to(self.d.weight))
 
 
 @toy(
@@ -185,7 +185,7 @@ class BlurPool(Blurred):
         x = F.conv2d(x.sigmoid(), kernel, stride=2, padding=1, groups=width)
         kernel = self.kernel.expand(width, 1, 3, 3)
         x = F.conv_transpose2d(x, kernel, stride=2, groups=width)
-        ones = torch.ones(width, 1, 3, 3) / 9
+        ones = x.new_ones(width, 1, 3, 3) / 9
         return F.conv2d(x, ones, groups=width)
 
 
@@ -209,7 +209,7 @@ class BlurOfItsOwn(Between):
     """What each channel is filtered with depends on its number."""
 
     def between(self, x):
-        kernel = torch.arange(x.shape[1]).float()[:, None, None, None]
+        kernel = torch.arange(x.shape[1]).to(x)[:, None, None, None]
         return F.conv2d(x, kernel, groups=x.shape[1])
 
 

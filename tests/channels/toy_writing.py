@@ -10,11 +10,12 @@ from .toy_patterns import FREE, FUSED, Between, Fused
 @toy(FREE)
 class EveryOtherIsZero(Between):
     def between(self, x):
-        x = x.sigmoid()
+        x = x.sigmoid().clone()
         x[..., ::2] = 0
         x[:, :, 0] += x[:, :, 1]
+        x = x * 2  # what is written into was not computed with
         x[x > 0.5] = 1
-        x[:, :, 3].copy_(torch.ones(8))
+        x[:, :, 3].copy_(x.new_ones(8))
         return x.exp()
 
 
@@ -24,12 +25,12 @@ class PaddedByHand(Between):
 
     def between(self, x):
         n, c, h, w = x.shape
-        padded = torch.zeros(n, c, h + 2, w + 2)
+        padded = torch.zeros(n, c, h + 2, w + 2, dtype=x.dtype)
         padded[:, :, 1:-1, 1:-1] = x
-        half = torch.empty(n, c, h + 2, w + 2)
+        half = torch.empty(n, c, h + 2, w + 2, dtype=x.dtype)
         half[..., :5] = padded[..., :5].relu()
         half[..., 5:].zero_()
-        return half.relu() + torch.ones(c, 1, 1)
+        return half.relu() + torch.ones(c, 1, 1, dtype=x.dtype)
 
 
 @toy(
@@ -47,7 +48,7 @@ class JoinedByHand(Fused):
 
     def fuse(self, a, b):
         width = a.shape[1] + b.shape[1]
-        joined = torch.empty(len(a), width, *a.shape[2:])
+        joined = torch.empty(len(a), width, *a.shape[2:], dtype=a.dtype)
         joined[:, : a.shape[1]] = a
         joined[:, a.shape[1] :] = b
         return joined.relu()
@@ -56,7 +57,7 @@ class JoinedByHand(Fused):
 @toy(FUSED)
 class SumByHand(Fused):
     def fuse(self, a, b):
-        total = torch.zeros(a.shape)
+        total = torch.zeros(a.shape, dtype=a.dtype)
         total[..., :4] += a[..., :4]
         total[..., 4:] -= b[..., 4:]
         return total.index_copy_(2, torch.tensor([0, 1]), b[:, :, :2]).exp()
@@ -73,7 +74,7 @@ class InverseWavelet(Between):
     def between(self, x):
         n, c, h, w = x.shape
         c = c // 4
-        out = torch.zeros(n, c, 2 * h, 2 * w)
+        out = torch.zeros(n, c, 2 * h, 2 * w, dtype=x.dtype)
         for number, part in enumerate(x.split(c, 1)):
             out[:, :, number // 2 :: 2, number % 2 :: 2] = part
         return F.relu(out)
