@@ -179,10 +179,20 @@ def connected(size: int, pairs: np.ndarray) -> np.ndarray:
 
 
 def build_graph(
-    facts: Facts, shapes: dict[str, tuple[int, ...]], parameters: Iterable[str]
+    facts: Facts,
+    shapes: dict[str, tuple[int, ...]],
+    parameters: Iterable[str],
+    components: Components | None = None,
 ) -> ChannelGraph:
-    """The channel groups that follow from the facts of a trace."""
-    components = Components(facts)
+    """The channel groups that follow from the facts of a trace.
+
+    Args:
+        facts: What it found.
+        shapes: Of all tensors of the model, by name.
+        parameters: Names of those that are parameters.
+        components: Of the facts, where they are known.
+    """
+    components = components or Components(facts)
     groups = _groups(facts, components)
     extents = _Extents(groups, facts, components)
     return ChannelGraph(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from chex_mm.channels.copied import deep_copy
-from chex_mm.channels.facts import Facts, build_graph
+from chex_mm.channels.facts import Components, Facts, build_graph
 from chex_mm.channels.flow import Flow
 from chex_mm.channels.graph import ChannelGraph
 from chex_mm.channels.opaque import watched_functions
@@ -194,7 +194,10 @@ def tensors_in(value, seen: set[int] | None = None) -> list[Tensor]:
     return [tensor for part in parts for tensor in tensors_in(part, seen)]
 
 
-def graph_of(model: nn.Module, facts: Facts) -> ChannelGraph:
+def graph_of(
+    model: nn.Module, facts: Facts, components: Components | None = None
+) -> ChannelGraph:
     """The channel graph that follows from the facts about `model`."""
     shapes = {n: tuple(t.shape) for n, t in named_tensors(model).items()}
-    return build_graph(facts, shapes, dict(model.named_parameters()))
+    parameters = dict(model.named_parameters())
+    return build_graph(facts, shapes, parameters, components)

@@ -53,13 +53,17 @@ class Origin:
     """
 
     def __init__(
-        self, graph: ChannelGraph, facts: Facts, splits: dict[str, str]
+        self,
+        graph: ChannelGraph,
+        facts: Facts,
+        splits: dict[str, str],
+        components: Components | None = None,
     ):
         # Copies run what was traced, whatever else the model can do.
         self.graph = replace(graph, doubtful=())
         self.facts = facts
         self.splits = splits
-        components = Components(facts)
+        components = components or Components(facts)
         self.roots = components.roots
         free = ~components.is_pinned[components.roots]
         self.is_free = torch.from_numpy(free)

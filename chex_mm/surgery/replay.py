@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..channels.facts import Facts
+from ..channels.facts import Components, Facts
 from ..channels.flow import Flow
 from ..channels.graph import ChannelGraph
 from ..channels.labels import without_repeats
@@ -82,10 +82,12 @@ def trace_channels(
         facts = trace(model, runs, splits)
     replayed = runs.without_cost if repeats_cost and also else runs
     for _ in range(ROUNDS):
-        graph = graph_of(model, facts)
+        components = Components(facts)
+        graph = graph_of(model, facts, components)
         if strict and graph.unknown_ops:
             raise ChexError(graph.unknown_text())
-        found = check(model, replayed, Origin(graph, facts, splits))
+        origin = Origin(graph, facts, splits, components)
+        found = check(model, replayed, origin)
         if found is None:
             return graph
         if found.split:
