@@ -171,10 +171,8 @@ class Paths:
     @property
     def repeats_cost(self) -> bool:
         """Whether results are predicted of what 'tensor' gives."""
-        modes = [getattr(path, 'mode', None) for path in self.also]
-        return (
-            getattr(self.cost, 'mode', None) == 'tensor' and 'predict' in modes
-        )
+        cost, *also = (getattr(p, 'mode', '') for p in (self.cost, *self.also))
+        return cost == 'tensor' and 'predict' in also
 
     @property
     def replayed(self) -> tuple[Callable, ...]:
