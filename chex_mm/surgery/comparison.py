@@ -251,4 +251,5 @@ def _failed(failure: NarrowFailed) -> Mismatch:
         'a size is written in Python: the model fails after a cut '
         f'({type(error).__name__}: {line})',
         failure.run,
+        is_failure=True,
     )

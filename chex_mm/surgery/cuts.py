@@ -85,6 +85,10 @@ def aimed_cuts(origin: Origin, first: Masks) -> Iterator[Aim]:
     for keep in _at_takes(origin):
         yield _aim(keep, is_at_take=True)
     generator = torch.Generator().manual_seed(len(sizes))
+    if any(take.is_of_channels for take in origin.takes()):
+        # What the code takes by shares (`x[:, : width // 4]`) is nothing.
+        few = {n: _some(s, min(2, s - 1), generator) for n, s in sizes.items()}
+        yield _aim(few, is_at_take=True)
     yield _aim({n: _some(size, 1, generator) for n, size in sizes.items()})
 
 

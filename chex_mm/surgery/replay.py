@@ -170,6 +170,8 @@ def _try_out(model, runs: Runs, origin: Origin, comparison, aim: Aim):
     mismatch = comparison.mismatch(aim.keep)
     if aim.is_single and mismatch and mismatch.gap is None:
         wider = comparison.mismatch(aim.widened.keep)
+        if wider is None and mismatch.is_failure:
+            return None  # `squeeze()` of one channel fails, and says so
         if wider is None:
             mismatch = comparison.mismatch(aim.keep, has_steps)
         else:

@@ -41,11 +41,13 @@ class Mismatch:
         reason: For the graph and for messages.
         run: Number of the run in which it showed.
         gap: How far results are apart, where nothing else differs.
+        is_failure: Whether the narrow copy could not be run.
     """
 
     reason: str
     run: int = 0
     gap: float | None = None
+    is_failure: bool = False
 
 
 class _Stepwise:
