@@ -40,6 +40,7 @@ from .modules import UnknownModule
 from .narrow_flow import IN_PYTHON, NarrowFlow
 from .origin import NEXT_SPLIT, Disagreement, Finding, Origin
 from .resize import all_tensors
+from .side_by_side import Mismatch
 
 ATTEMPTS = 4  # other masks, where the model itself fails on some
 Places = list[tuple[tuple[str, int], Tensor]]  # tensor, dim; positions
@@ -162,28 +163,37 @@ def check(model: nn.Module, runs: Runs, origin: Origin) -> Finding | None:
 
 def _try_out(model, runs: Runs, origin: Origin, comparison, aim: Aim):
     """What is wrong under one cut, as finely as labels tell; or None."""
-    has_steps = not aim.is_single
     if aim.is_at_take:
         found = _replayed(model, runs, origin, aim.keep)
         if found is not None:
             return found
-    mismatch = comparison.mismatch(aim.keep)
-    if aim.is_single and mismatch and mismatch.gap is None:
-        wider = comparison.mismatch(aim.widened.keep)
-        if wider is None and mismatch.is_failure:
-            return None  # `squeeze()` of one channel fails, and says so
-        if wider is None:
-            mismatch = comparison.mismatch(aim.keep, has_steps)
-        else:
-            mismatch, aim, has_steps = wider, aim.widened, True
+    mismatch, aim = _mismatch(comparison, aim)
     if mismatch is None:
         return None
+    has_steps = not aim.is_single
     if has_steps and not aim.is_at_take:
         found = _replayed(model, runs, origin, aim.keep)
         if found is not None:
             return found
     names, reason = comparison.causes(aim.keep, mismatch, has_steps)
     return Finding(origin.labels_of(names), reason) if names else None
+
+
+def _mismatch(comparison: Comparison, aim: Aim) -> tuple[Mismatch | None, Aim]:
+    """What a cut shows; of single channels what two of them show as well.
+
+    Else results alone count, and that one fails (`squeeze()` of one channel)
+    pins nothing: it says so itself.
+    """
+    mismatch = comparison.mismatch(aim.keep)
+    if not aim.is_single or mismatch is None or mismatch.gap is not None:
+        return mismatch, aim
+    wider = comparison.mismatch(aim.widened.keep)
+    if wider is not None:
+        return wider, aim.widened
+    if mismatch.is_failure:
+        return None, aim
+    return comparison.mismatch(aim.keep, has_steps=False), aim
 
 
 def _replayed(model, runs: Runs, origin: Origin, keep) -> Finding | None:
