@@ -99,6 +99,7 @@ def sample_config(name: str, work_dir: Path) -> Config:
     config.update(
         work_dir=str(work_dir),
         launcher='none',
+        randomness=dict(seed=0),
         param_scheduler=None,  # in epochs
         val_cfg=None,
         val_dataloader=None,

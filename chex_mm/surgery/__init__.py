@@ -11,11 +11,13 @@ from chex_mm.surgery.modules import (
     convolution,
     fitting_attributes,
 )
+from chex_mm.surgery.rounding import NOISE, rounding
 from chex_mm.surgery.spec import SlimSpec, describe, narrow_
 from chex_mm.surgery.verification import Difference, compare
 
 __all__ = [
     'ATTRIBUTES',
+    'NOISE',
     'Difference',
     'SlimSpec',
     'UnknownModule',
@@ -27,5 +29,6 @@ __all__ = [
     'fitting_attributes',
     'mask_channels',
     'narrow_',
+    'rounding',
     'slim',
 ]

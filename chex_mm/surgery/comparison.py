@@ -16,6 +16,7 @@ from ..errors import ChexError
 from .copying import copy_of
 from .cut import mask_channels, slim
 from .modules import UnknownModule
+from .rounding import NOISE, moved
 from .side_by_side import (
     MaskedFailed,
     Mismatch,
@@ -28,7 +29,6 @@ from .steps import OTHER_OPERATORS
 
 Masks = Mapping[str, Tensor]
 
-NOISE = 30  # times what moving every weight by its last digit does
 STIRRED = 0.05  # deviation of weights that would all be zero
 
 
@@ -158,8 +158,8 @@ class Comparison:
         if found.gap is None:
             return False
         run = self.runs[found.run]
-        moved = _moved(self._masked(keep))
-        return found.gap < NOISE * results_gap(self._masked(keep), moved, run)
+        other = moved(self._masked(keep))
+        return found.gap < NOISE * results_gap(self._masked(keep), other, run)
 
 
 def check_cut(comparison: Comparison, keep: Masks) -> None:
@@ -229,18 +229,6 @@ def stirred(model: nn.Module) -> nn.Module:
         parameter = model.get_parameter(name)
         noise = torch.randn(parameter.shape, generator=generator)
         parameter.copy_(STIRRED * noise)
-    return model
-
-
-@torch.no_grad()
-def _moved(model: nn.Module) -> nn.Module:
-    """The model with every weight moved by its last digit, up or down."""
-    generator = torch.Generator().manual_seed(0)
-    for parameter in model.parameters():
-        if parameter.is_floating_point():
-            up = torch.rand(parameter.shape, generator=generator) < 0.5
-            signs = torch.where(up, 1.0, -1.0).to(parameter)
-            parameter.mul_(1 + signs * torch.finfo(parameter.dtype).eps)
     return model
 
 

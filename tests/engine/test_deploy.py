@@ -19,6 +19,7 @@ from chex_mm.engine.slim_directory import (
     write_directory,
 )
 from chex_mm.errors import ChexError
+from chex_mm.surgery.rounding import moved
 
 from .toy_runs import ToyNet, build, loader, toy_config
 
@@ -303,8 +304,29 @@ def test_a_wrong_cut_is_refused(trained, monkeypatch):
 
     deploy_slim = deploy.slim
     monkeypatch.setattr(deploy, 'slim', wrong)
-    text = "differs from the masked one in the 'tensor' path by "
+    text = "differs from the masked one in the 'tensor' path by more"
     assert text in refusal(slim_checkpoint, *trained)
+
+
+@pytest.mark.parametrize(('error', 'is_refused'), [(0, False), (1e-3, True)])
+def test_where_numbers_cancel_rounding_is_the_measure(
+    error, is_refused, trained, monkeypatch
+):
+    def rounded(*arguments):
+        narrow = moved(deploy_slim(*arguments))
+        narrow.neck[1].bias.data[0] += error
+        return narrow
+
+    deploy_slim = deploy.slim
+    monkeypatch.setattr(deploy, 'slim', rounded)
+    # As if the outputs were small beside the numbers they are made of.
+    monkeypatch.setattr(deploy, 'MOST_APART', 0)
+    monkeypatch.setattr(deploy, 'MOST_APART_AT_DECISIONS', 0)
+    if is_refused:
+        text = 'by more than rounding explains'
+        assert text in refusal(slim_checkpoint, *trained)
+    else:
+        assert slim_checkpoint(*trained).differences['tensor'].max_rel > 0
 
 
 def test_data_that_is_not_there(trained):
