@@ -26,12 +26,28 @@ class Role(str, Enum):
     SCALE = 'scale'  # gamma of a normalisation
     SHIFT = 'shift'  # beta of a normalisation
     STATISTIC = 'statistic'  # running mean or variance
+    DIRECTION = 'direction'  # vectors of any length; never 0, see `Slice`
     VALUE = 'value'  # any other vector along channels
+
+
+def owner(tensor: str) -> tuple[str, str]:
+    """Path of the module that computes with a tensor, and its name there.
+
+    Of a parametrised `conv.weight` that is `conv`, not the list of
+    parametrisations in it that holds `conv.parametrizations.weight.original`.
+    """
+    path, _, name = tensor.rpartition('.')
+    outer, found, inner = f'.{path}'.rpartition('.parametrizations.')
+    return (outer[1:], inner) if found else (path, name)
 
 
 @dataclass(frozen=True, eq=False)
 class Slice:
     """Where one tensor holds the channels of a group.
+
+    An inactive channel is zero in all of its slices but those of the role
+    `Role.DIRECTION`: a vector of zeros has no direction (0 / 0), so it is
+    made of ones, and what scales it is zero.
 
     Attributes:
         tensor: Name of the parameter or buffer in the model's state dict.
@@ -46,6 +62,11 @@ class Slice:
     dim: int
     role: Role
     index: Tensor
+
+    @property
+    def idle(self) -> int:
+        """What it holds of an inactive channel."""
+        return int(self.role is Role.DIRECTION)
 
     def positions(self, keep: Tensor) -> Tensor:
         """Positions along `dim` of the channels in the bool mask `keep`."""
@@ -82,18 +103,22 @@ class ChannelGroup:
         """The slices that compute the channels.
 
         Weight rows; without any, the depthwise filters or whatever else is
-        not merely a reader.
+        not merely a reader. How strong a channel is, no direction tells.
         """
         return (
             self.with_role(Role.ROW)
             or self.with_role(Role.FILTER)
-            or tuple(s for s in self.slices if s.role is not Role.COLUMN)
+            or tuple(
+                s
+                for s in self.slices
+                if s.role not in (Role.COLUMN, Role.DIRECTION)
+            )
         )
 
     @property
     def modules(self) -> tuple[str, ...]:
         """Paths of the modules that compute the channels."""
-        return tuple(s.tensor.rpartition('.')[0] for s in self.producers)
+        return tuple(owner(s.tensor)[0] for s in self.producers)
 
     def __str__(self):
         state = f'pinned: {self.pinned}' if self.pinned else 'free'

@@ -99,11 +99,11 @@ class Labelling:
         """Whether it is a parameter or buffer of the model."""
         return id(tensor) in self._names
 
-    def is_filter(self, tensor: Tensor) -> bool:
-        """Whether it is known as the kernel of a depthwise convolution."""
+    def role(self, tensor: Tensor, dim: int) -> Role | None:
+        """What a dimension of a parameter is known to be to its channels."""
         name, _ = self._names.get(id(tensor), (None, None))
-        space = self.facts.spaces.get((name, 0))
-        return space is not None and space.role is Role.FILTER
+        space = self.facts.spaces.get((name, dim))
+        return space.role if space is not None else None
 
     def label(self, tensor: Tensor, labels, written: bool = False) -> None:
         """Gives a tensor its labels (a tensor of its shape, Axes or None).

@@ -65,7 +65,7 @@ def check_inactive(model: nn.Module, graph: ChannelGraph, keep) -> None:
             inactive = tensors[each.tensor].index_select(
                 each.dim, each.positions(~mask)
             )
-            if inactive.any():
+            if ((inactive != 0) & (inactive != each.idle)).any():
                 raise ChexError(
                     f'The checkpoint contradicts its masks: {each.tensor!r} '
                     f'is not zero at inactive channels of {name!r}. Its '

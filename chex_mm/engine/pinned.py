@@ -9,9 +9,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from ..channels.graph import ChannelGraph, Role, Work
+from ..channels.graph import ChannelGraph, Role, Work, owner
 
-SIDES = {Role.ROW: 'out', Role.FILTER: 'out', Role.COLUMN: 'in'}
+SIDES = {
+    Role.ROW: 'out',
+    Role.FILTER: 'out',
+    Role.DIRECTION: 'out',
+    Role.COLUMN: 'in',
+}
 NO_WEIGHT = 'it computes with activations only'
 
 
@@ -75,8 +80,8 @@ def _reasons(graph: ChannelGraph) -> dict[str, dict[str, None]]:
     for group in graph.groups.values():
         for piece in group.slices if group.pinned else ():
             if piece.role in SIDES:
-                owner = piece.tensor.rpartition('.')[0]
-                found[owner][f'{SIDES[piece.role]}: {group.pinned}'] = None
+                module, _ = owner(piece.tensor)
+                found[module][f'{SIDES[piece.role]}: {group.pinned}'] = None
     return found
 
 

@@ -32,6 +32,7 @@ class Activity:
         shapes: Mapping[str, Shape],
     ):
         self._lines: dict[str, dict[int, Tensor]] = {}
+        self._directions: dict[str, int] = {}  # their dimension
         for name, group in groups.items():
             for piece in group.slices:
                 lines = self._lines.setdefault(piece.tensor, {})
@@ -40,6 +41,8 @@ class Activity:
                     piece.dim, torch.ones(size, dtype=torch.bool)
                 )
                 line[piece.positions(~keep[name])] = False
+                if piece.idle:
+                    self._directions[piece.tensor] = piece.dim
         self._dense = {name: tuple(shapes[name]) for name in self._lines}
         self._positions = {
             name: {
@@ -66,6 +69,24 @@ class Activity:
                 shape[dim] = -1
                 mask = mask & line.view(shape)
         return mask
+
+    def ones(self, name: str) -> Tensor | None:
+        """A mask of what is one, not zero, while it is out of use.
+
+        Vectors of which the direction counts, where they read what is in
+        use; None if the tensor has none.
+        """
+        dim = self._directions.get(name)
+        if dim is None:
+            return None
+        return self.of(name, but=dim) & ~self.of(name)
+
+    def idle(self, name: str, dense: Tensor) -> Tensor:
+        """Dense values with ones where the tensor has them out of use."""
+        ones = self.ones(name)
+        if ones is None:
+            return dense
+        return torch.where(ones.to(dense.device), 1, dense)
 
     def dense_shape(self, name: str) -> Shape:
         """Shape of the whole tensor."""

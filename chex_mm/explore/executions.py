@@ -81,6 +81,7 @@ class Masked:
     def __init__(self, model, graph, groups):
         self._unused: dict[str, Tensor] = {}  # True out of use
         self._vectors: dict[str, Tensor] = {}  # 0 out of use, else 1
+        self._ones: dict[str, Tensor] = {}  # True where it is 1 out of use
         self._followed: set[str] = set()  # whose gradients are kept zero
 
     def widen(self, active, name, held):
@@ -97,13 +98,16 @@ class Masked:
 
     def settle(self, active, tensors):
         """Makes the masks once that are applied often."""
-        self._unused, self._vectors = {}, {}
+        self._unused, self._vectors, self._ones = {}, {}, {}
         for name in active:
             mask = active.of(name).to(tensors[name].device)
             if mask.all():
                 continue
             self._unused[name] = ~mask
-            if mask.dim() == 1:
+            ones = active.ones(name)
+            if ones is not None:
+                self._ones[name] = ones.to(mask.device)
+            elif mask.dim() == 1:
                 self._vectors[name] = mask.to(tensors[name].dtype)
         self._follow_gradients(tensors)
 
@@ -122,6 +126,8 @@ class Masked:
             torch._foreach_add_(vectors, 0)  # -0.0 becomes 0.0
         for name in self._unused.keys() - self._vectors.keys():
             self._zero(name, tensors[name])
+        for name, ones in self._ones.items():
+            tensors[name].masked_fill_(ones.to(tensors[name].device), 1)
 
     def _follow_gradients(self, tensors):
         """Zeroes gradients too, before a norm of them is clipped.

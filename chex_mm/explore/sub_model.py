@@ -59,7 +59,7 @@ class SubModel(Mapping):
             name: torch.ones(group.size, dtype=torch.bool)
             for name, group in self.groups.items()
         }
-        self.active = self._dense = self._activity(self.keep)
+        self.active = self._all = self._activity(self.keep)
         self.memory = Memory(self.live, self.active)
 
     def __iter__(self) -> Iterator[str]:
@@ -69,9 +69,8 @@ class SubModel(Mapping):
         return len(self.live)
 
     def __getitem__(self, name: str) -> Tensor:
-        """A tensor in full shape, zero where it is out of use."""
-        held = self.live[name].detach()
-        return self.execution.widen(self.active, name, held)
+        """A tensor in full shape, idle where it is out of use."""
+        return self._dense(name, self.live[name].detach())
 
     def recall(self, name: str) -> Tensor:
         """A tensor in full shape, every entry as it last was in use."""
@@ -101,9 +100,8 @@ class SubModel(Mapping):
         for copy, tensors in copies:
             for name, tensor in tensors.items():
                 returning = self.memory.values[name]
-                self.execution.put(
-                    tensor, transition.carried(name, tensor, returning)
-                )
+                held = transition.carried(name, tensor, returning)
+                self.execution.put(tensor, self._idle(after, name, held))
             self._fit(copy)
 
     @torch.no_grad()
@@ -119,14 +117,14 @@ class SubModel(Mapping):
     def adopt(self, copy: nn.Module) -> None:
         """Makes a dense copy of the model the same sub-model."""
         for name, tensor in find_tensors(copy, self.shapes).items():
-            held = self.execution.hold(self.active, name, tensor.detach())
+            held = self._held(self.active, name, tensor.detach())
             self.execution.put(tensor, held)
         self._fit(copy)
 
     @torch.no_grad()
     def adopt_optimizer(self, optimizer: Optimizer) -> None:
         """Makes the state that belongs to the dense model that of this."""
-        dense = Transition(self.execution, self._dense, self.active)
+        dense = Transition(self.execution, self._all, self.active)
         carry_optimizer(optimizer, self.live, dense)
 
     @torch.no_grad()
@@ -139,7 +137,7 @@ class SubModel(Mapping):
 
     @torch.no_grad()
     def dense_copy(self) -> nn.Module:
-        """A copy of the model in full shapes, zero where it is out of use."""
+        """A copy of the model in full shapes, idle where it is out of use."""
         copy = copy_of(self.model)
         for name, tensor in self._tensors(copy).items():
             set_data(tensor, self[name].clone())
@@ -161,8 +159,8 @@ class SubModel(Mapping):
         """
         for known, name in self._names.items():
             if prefix + known in state:
-                state[prefix + known] = self.execution.widen(
-                    self.active, name, state[prefix + known]
+                state[prefix + known] = self._dense(
+                    name, state[prefix + known]
                 )
 
     def hold_state(self, state: dict) -> None:
@@ -170,9 +168,7 @@ class SubModel(Mapping):
         for known, name in self._names.items():
             shape = self.execution.shape(self.active, name)
             if known in state and tuple(state[known].shape) != shape:
-                state[known] = self.execution.hold(
-                    self.active, name, state[known]
-                )
+                state[known] = self._held(self.active, name, state[known])
 
     def widen_optimizer_state(self, state: dict, optimizer: Optimizer) -> None:
         """Gives `optimizer.state_dict()` dense shapes, in place."""
@@ -195,6 +191,20 @@ class SubModel(Mapping):
             for key, value in values.items()
         }
 
+    def _dense(self, name: str, held: Tensor) -> Tensor:
+        """A value of full shape."""
+        dense = self.execution.widen(self.active, name, held)
+        return self.active.idle(name, dense)
+
+    def _held(self, active: Activity, name: str, dense: Tensor) -> Tensor:
+        held = self.execution.hold(active, name, dense)
+        return self._idle(active, name, held)
+
+    def _idle(self, active: Activity, name: str, held: Tensor) -> Tensor:
+        """A value as it is held, not what an optimizer keeps beside it."""
+        is_narrow = self.execution.is_narrow
+        return held if is_narrow else active.idle(name, held)
+
     def _activity(self, keep: Masks) -> Activity:
         return Activity(self.groups, keep, self.shapes)
 
@@ -206,7 +216,7 @@ class SubModel(Mapping):
 
     def _put(self, tensor: Tensor, name: str, after: Activity) -> None:
         dense = self.memory.values[name].to(tensor.device)
-        self.execution.put(tensor, self.execution.hold(after, name, dense))
+        self.execution.put(tensor, self._held(after, name, dense))
 
     def _settle(self, keep: Masks, after: Activity) -> None:
         self.keep, self.active = dict(keep), after

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from chex_mm.channels.graph import ChannelGraph
+from chex_mm.channels.graph import ChannelGraph, Slice, owner
 from chex_mm.channels.traceable import unwrapped
 from chex_mm.surgery.copying import copy_of
 from chex_mm.surgery.doubt import check_doubt
@@ -59,6 +59,9 @@ class _Cut:
 def mask_channels(model: nn.Module, graph: ChannelGraph, keep: Masks) -> None:
     """Zeros every slice of the inactive channels, in place at full shape.
 
+    Where nothing but the direction of a vector counts, it becomes one of
+    ones (see `Slice`).
+
     Args:
         model: The traced model, or a copy of it.
         graph: Its channels.
@@ -70,9 +73,12 @@ def mask_channels(model: nn.Module, graph: ChannelGraph, keep: Masks) -> None:
     """
     model = unwrapped(model)
     tensors = _checked_tensors(model, graph, keep)
-    for name, dim, positions in _inactive(graph, keep):
-        tensor = tensors[name]
-        tensor.index_fill_(dim, positions.to(tensor.device), 0)
+    inactive = list(_inactive(graph, keep))
+    # Zeros last: what a vector reads of another masked channel is zero too.
+    for each, positions in sorted(inactive, key=lambda pair: -pair[0].idle):
+        tensor = tensors[each.tensor]
+        positions = positions.to(tensor.device)
+        tensor.index_fill_(each.dim, positions, each.idle)
 
 
 def cut_channels(model: nn.Module, graph: ChannelGraph, keep: Masks) -> None:
@@ -131,12 +137,12 @@ def _checked_tensors(
 
 def _inactive(
     graph: ChannelGraph, keep: Masks
-) -> Iterator[tuple[str, int, Tensor]]:
-    """Tensor name, dimension and positions of all that is inactive."""
+) -> Iterator[tuple[Slice, Tensor]]:
+    """Slices, and their positions that are inactive."""
     for name, mask in keep.items():
         if not mask.all():
             for each in graph.groups[name].slices:
-                yield each.tensor, each.dim, each.positions(~mask.cpu())
+                yield each, each.positions(~mask.cpu())
 
 
 def _plan(model: nn.Module, graph: ChannelGraph, keep: Masks) -> list[_Cut]:
@@ -147,14 +153,15 @@ def _plan(model: nn.Module, graph: ChannelGraph, keep: Masks) -> list[_Cut]:
     for name, tensor in tensors.items():
         names.setdefault(id(tensor), []).append(name)
     cuts: dict[int, _Cut] = {}
-    for name, dim, positions in _inactive(graph, keep):
-        key = id(tensors[name])
-        cut = cuts.setdefault(key, _Cut(tensors[name], names[key]))
-        cut.drop(dim, positions)
+    for each, positions in _inactive(graph, keep):
+        tensor = tensors[each.tensor]
+        key = id(tensor)
+        cut = cuts.setdefault(key, _Cut(tensor, names[key]))
+        cut.drop(each.dim, positions)
     for cut in cuts.values():
         sizes = [cut.tensor.shape[dim] for dim in cut.kept]
         for name in cut.names:
-            path, _, tensor = name.rpartition('.')
+            path, tensor = owner(name)
             check_owner(model.get_submodule(path), path, tensor, sizes)
     return list(cuts.values())
 

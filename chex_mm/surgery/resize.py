@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from chex_mm.channels.graph import ChannelGraph
+from chex_mm.channels.graph import ChannelGraph, owner
 from chex_mm.surgery.modules import check_owner, fitting_attributes
 
 Sizes = dict[str, dict[str, int]]  # module path, attribute: its value
@@ -70,7 +70,7 @@ def dense_sizes(
     found: Sizes = {}
     for tensor, sizes in cut.items():
         for name in names[id(tensors[tensor])]:
-            path, _, own = name.rpartition('.')
+            path, own = owner(name)
             module = model.get_submodule(path)
             check_owner(module, path, own, sizes)
             found[path] = fitting_attributes(module)
@@ -108,7 +108,7 @@ def set_counted_sizes(
 
 def fit_owners(model: nn.Module, names: Iterable[str]) -> None:
     """Makes the attributes of the modules that own tensors `names` fit."""
-    for path in {name.rpartition('.')[0] for name in names}:
+    for path in {owner(name)[0] for name in names}:
         module = model.get_submodule(path)
         _set(module, fitting_attributes(module))
 

@@ -3,6 +3,7 @@
 from unittest.mock import patch
 
 import torch
+import torch.nn.functional as F
 import torchvision
 from mmcv.ops.carafe import CARAFEFunction, CARAFENaiveFunction
 from mmcv.ops.deform_conv import DeformConv2dFunction
@@ -147,8 +148,32 @@ def reassembled(key, groups, masks=MASKS, **facts):
     return Case(key, call, (X, masks), **facts)
 
 
+DIRECTIONS = [
+    # What others have read before is zero where it is masked: 0 / 0.
+    Case(
+        torch.ops.aten._weight_norm_interface,
+        lambda x, v, g: F.conv2d(x, torch._weight_norm(v, g, 0)),
+        (X, Parameter((5, 4, 1, 1)), Parameter((5, 1, 1, 1))),
+        None,
+        ties=(
+            *((n, 249 + n) for n in ALL),
+            *((200 + n, 300 + n) for n in range(5)),
+        ),
+        pins=range(200, 205),
+    ),
+    # Along places in a kernel no norm is one of a channel.
+    Case(
+        torch.ops.aten._weight_norm_interface,
+        lambda x, v, g: F.conv2d(x, torch._weight_norm(v, g, 3)),
+        (X, Parameter((5, 4, 1, 1)), Parameter((1, 1, 1, 1))),
+        range(200, 205),
+        ties=tuple((n, 249 + n) for n in ALL),
+    ),
+]
+
 KERNEL_CASES = [
     *RUN,
+    *DIRECTIONS,
     *(
         reassembled(key, groups, ties=ties)
         for key in (CARAFEFunction, CARAFENaiveFunction)

@@ -286,15 +286,18 @@ build(
     custom_hooks=[chex(execution='compact'), dict(type='Die')],
     cfg=dict(model_wrapper_cfg=dict(device_ids=None)),
     load_from={load_from!r},
-    resume={load_from!r} is not None,
+    resume={resume},
 ).train()
+# Left to the interpreter, gloo's threads now and then outlive what they use.
+distributed.destroy_process_group()
 """
 
 
 def launch(tmp_path, **values):
     """Both ranks from the shell, as tools/dist_train.sh starts them."""
     script = tmp_path / 'run.py'
-    script.write_text(KILLED.format(root=str(ROOT), **values))
+    resume = values['load_from'] is not None
+    script.write_text(KILLED.format(root=str(ROOT), resume=resume, **values))
     command = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
     command += [f'--nproc_per_node={RANKS}', str(script)]
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrizations
 from .block import Block, between, block, conv, rounded
 
 
-@block('either')  # its rows would be 0 / 0 where they are masked
+@block('all')
 class WeightNorm(Block):
     def make(self, into, width):
         self.a = parametrizations.weight_norm(conv(into, width, 3))

@@ -10,6 +10,7 @@ pinned and the operator is reported.
 """
 
 from chex_mm.channels.rules import (  # noqa: F401  (fill the tables)
+    directions,
     movement,
     norms,
     pointwise,

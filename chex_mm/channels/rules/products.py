@@ -194,7 +194,8 @@ def _transposed(flow, entering: Tensor, weight: Tensor, groups: int) -> Found:
 def _is_depthwise(flow, weight, groups: int, transposed=False) -> bool:
     """A kernel, or several, per channel; also where one channel is left."""
     one = weight.shape[0] == groups if transposed else weight.shape[1] == 1
-    return one and (groups > 1 or flow.is_filter(weight))
+    is_filter = flow.role(weight, 0) is Role.FILTER
+    return one and (groups > 1 or is_filter)
 
 
 def _is_one_kernel(weight: Tensor, rows: Tensor, groups: int) -> bool:
