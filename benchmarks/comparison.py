@@ -20,9 +20,9 @@ from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from chex_mm.engine.command_line import build_runner, load_config, use_scope
-from chex_mm.engine.latency import latency
-from chex_mm.engine.tracing import run_paths
+from chex_mm.cli.command_line import build_runner, load_config, use_scope
+from chex_mm.deploy.latency import latency
+from chex_mm.packages.paths import run_paths
 
 
 @dataclass(frozen=True)

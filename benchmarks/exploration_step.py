@@ -17,7 +17,7 @@ from mmengine.logging import MMLogger
 from torch import nn
 
 import chex_mm
-from chex_mm.explore.weights import channel_weights
+from chex_mm.submodel.weights import channel_weights
 
 CONFIG = '.mim/configs/retinanet/retinanet_r50_fpn_1x_coco.py'
 

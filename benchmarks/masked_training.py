@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 import chex_mm
-from chex_mm.engine.command_line import load_config, use_scope
-from chex_mm.engine.tracing import Path, generated_batch, trace_detector
+from chex_mm.cli.command_line import load_config, use_scope
+from chex_mm.packages.paths import Path, generated_batch, trace_detector
 
 
 def main() -> None:

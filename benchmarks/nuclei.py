@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from comparison import Task, compare_models
 
-from chex_mm.engine.tracing import generated_batch
+from chex_mm.packages.paths import generated_batch
 
 
 def example(runner) -> dict:

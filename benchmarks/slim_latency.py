@@ -14,9 +14,9 @@ import torch
 from train_speed import MODELS, SIDES, batch_of, build, show
 
 import chex_mm
-from chex_mm.engine.latency import latency
-from chex_mm.engine.tracing import generated_batch, trace_detector
-from chex_mm.explore import uniform_counts
+from chex_mm.budget.allocation import uniform_counts
+from chex_mm.deploy.latency import latency
+from chex_mm.packages.paths import generated_batch, trace_detector
 
 DIVISORS = 1, 8, 16, 32
 

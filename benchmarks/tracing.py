@@ -15,10 +15,10 @@ from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 
 import chex_mm
-from chex_mm.channels.watch import Watch
-from chex_mm.engine.command_line import load_config, use_scope
-from chex_mm.engine.deploy import build_model
-from chex_mm.engine.tracing import generated_batch, run_paths
+from chex_mm.cli.command_line import load_config, use_scope
+from chex_mm.deploy.slimming import build_model
+from chex_mm.dispatch.watch import Watch
+from chex_mm.packages.paths import generated_batch, run_paths
 
 CONFIGS = (
     'retinanet/retinanet_r50_fpn_1x_coco.py',

@@ -27,10 +27,10 @@ from rich.console import Console
 from rich.table import Table
 
 import chex_mm
-from chex_mm.engine.command_line import load_config, use_scope
-from chex_mm.engine.deploy import build_model
-from chex_mm.engine.hooks.checkpoint import graph_from_state, graph_state
-from chex_mm.engine.tracing import generated_batch, trace_detector
+from chex_mm.cli.command_line import load_config, use_scope
+from chex_mm.deploy.slimming import build_model
+from chex_mm.graph.state import graph_from_state, graph_state
+from chex_mm.packages.paths import generated_batch, trace_detector
 
 MODELS = {
     'RetinaNet-R50': 'configs/mmdet/retinanet/retinanet_r50_fpn_chex-50_coco',

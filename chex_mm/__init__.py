@@ -1,15 +1,17 @@
 """Channel exploration for OpenMMLab models and plain PyTorch ones.
 
-This module and the rooms `channels`, `explore` and `surgery` need torch and
-numpy only; `chex_mm.engine` connects them to mmengine, mmcv and mmdet.
+This module and all that it imports need torch and numpy only;
+`chex_mm.engine` connects it to mmengine, mmcv and mmdet.
 """
 
-from chex_mm.channels.graph import ChannelGraph, ChannelGroup, Role, Slice
-from chex_mm.errors import ChexError
-from chex_mm.explore import Budget, ChannelExplorer
-from chex_mm.surgery import mask_channels, slim
-from chex_mm.surgery.replay import trace_channels
-from chex_mm.version import __version__
+from .budget.budgets import Budget
+from .errors import ChexError
+from .graph.graph import ChannelGraph
+from .graph.groups import ChannelGroup, Role, Slice
+from .strategies.exploration import ChannelExplorer
+from .surgery import mask_channels, slim
+from .trace.replay import trace_channels
+from .version import __version__
 
 __all__ = [
     'Budget',

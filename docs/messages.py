@@ -22,10 +22,19 @@ PLACE = '<!-- messages -->'
 # Folder to what a reader knows it by.
 ROOMS = {
     'tools': 'Command lines',
-    'chex_mm/engine': 'Training, slimming and reports (`chex_mm.engine`)',
-    'chex_mm/explore': 'Exploration (`chex_mm.explore`)',
+    'chex_mm/cli': 'What all command lines share (`chex_mm.cli`)',
+    'chex_mm/adopt': 'Configs of CHEX runs (`chex_mm.adopt`)',
+    'chex_mm/engine': 'Training (`chex_mm.engine`)',
+    'chex_mm/packages': 'Models of OpenMMLab (`chex_mm.packages`)',
+    'chex_mm/patches': 'Changes to other packages (`chex_mm.patches`)',
+    'chex_mm/deploy': 'Slimming and export (`chex_mm.deploy`)',
+    'chex_mm/report': 'Reports (`chex_mm.report`)',
+    'chex_mm/strategies': 'Exploration (`chex_mm.strategies`)',
+    'chex_mm/submodel': 'Sub-models (`chex_mm.submodel`)',
+    'chex_mm/budget': 'Budgets (`chex_mm.budget`)',
+    'chex_mm/trace': 'Finding channels (`chex_mm.trace`)',
     'chex_mm/surgery': 'Cutting and verification (`chex_mm.surgery`)',
-    'chex_mm/channels': 'Channels (`chex_mm.channels`)',
+    'chex_mm/graph': 'Channel graphs (`chex_mm.graph`)',
 }
 
 

@@ -86,7 +86,7 @@ def test_extras_exist():
 
 
 def test_configs_that_pages_name_exist():
-    from chex_mm.engine.command_line import load_config
+    from chex_mm.cli.command_line import load_config
 
     text = ''.join(path.read_text() for path in PAGES)
     names = set(re.findall(r'\b(?:mmdet|mmdet3d)::[\w/.-]+\.py', text))
@@ -106,7 +106,9 @@ def test_added_scores_budgets_and_policies_work():
     import torch
 
     import chex_mm
-    from chex_mm.explore import BUDGETS, REGROWTHS, SCORES
+    from chex_mm.budget.budgets import BUDGETS
+    from chex_mm.strategies.regrowth import REGROWTHS
+    from chex_mm.strategies.scores import SCORES
 
     names = {}
     for page, _, body in BLOCKS:

@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import chex_mm
-from chex_mm.channels.graph import Role
+from chex_mm.graph.groups import Role
 
-from .channels import (  # noqa: F401  (fill the table)
+from .random_networks.recipes import networks
+from .random_networks.verdicts import counted
+from .trace import (  # noqa: F401  (fill the table)
     toy_code,
     toy_operators,
     toy_sharing,
 )
-from .channels.toy_networks import TOYS
-from .random_networks.recipes import networks
-from .random_networks.verdicts import counted
+from .trace.toy_networks import TOYS
 
 
 def some_masks(graph, seed):

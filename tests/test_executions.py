@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from torch import nn
 
 import chex_mm
-from chex_mm.explore.sub_model import SubModel
+from chex_mm.submodel.sub_model import SubModel
 
-from .channels import (  # noqa: F401  (fill the table)
+from .random_networks.block import BLOCKS
+from .random_networks.recipes import alone, networks
+from .test_exact import some_masks
+from .trace import (  # noqa: F401  (fill the table)
     toy_code,
     toy_operators,
     toy_sharing,
 )
-from .channels.toy_networks import TOYS
-from .random_networks.block import BLOCKS
-from .random_networks.recipes import alone, networks
-from .test_exact import some_masks
+from .trace.toy_networks import TOYS
 
 APART = 1e-9
 MOVES = 3

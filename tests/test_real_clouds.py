@@ -20,12 +20,9 @@ from mmengine.fileio import load as load_infos  # noqa: E402
 from mmengine.registry import DefaultScope  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
-from chex_mm.engine.command_line import load_config  # noqa: E402
-from chex_mm.engine.deploy import slim_checkpoint  # noqa: E402
-from chex_mm.engine.slim_directory import (  # noqa: E402
-    slim_report,
-    write_directory,
-)
+from chex_mm.cli.command_line import load_config  # noqa: E402
+from chex_mm.deploy.slim_directory import slim_report, write_directory  # noqa: E402
+from chex_mm.deploy.slimming import slim_checkpoint  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT.parent / 'shared' / 'data' / 'mmdet3d_samples'

@@ -11,8 +11,9 @@ from contextlib import redirect_stdout
 from rich.console import Console
 from rich.table import Table
 
-from chex_mm.engine.analysis import Analysis, Options, analyse, group_cost
-from chex_mm.engine.command_line import (
+from chex_mm.adopt.analysis import Analysis, Options, analyse, group_cost
+from chex_mm.adopt.pinned import pinned_work
+from chex_mm.cli.command_line import (
     CommandError,
     Overrides,
     command_parser,
@@ -21,8 +22,7 @@ from chex_mm.engine.command_line import (
     run_command,
     use_scope,
 )
-from chex_mm.engine.pinned import pinned_work
-from chex_mm.engine.progress import Stages
+from chex_mm.cli.progress import Stages
 
 LEAST_SHARE = 0.001  # of the model's FLOPs, to be listed
 

@@ -9,8 +9,8 @@ from argparse import Namespace
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from chex_mm.engine.chexify import STAGES, Adoption, Chexified, chexify
-from chex_mm.engine.command_line import (
+from chex_mm.adopt.chexify import STAGES, Adoption, Chexified, chexify
+from chex_mm.cli.command_line import (
     CommandError,
     command_parser,
     image_shape,
@@ -19,8 +19,8 @@ from chex_mm.engine.command_line import (
     run_command,
     use_scope,
 )
-from chex_mm.engine.files import check_file
-from chex_mm.engine.progress import Stages
+from chex_mm.cli.progress import Stages
+from chex_mm.files import check_file
 
 
 def parse_arguments() -> Namespace:

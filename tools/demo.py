@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from chex_mm.engine.command_line import command_parser, run_command
+from chex_mm.cli.command_line import command_parser, run_command
 
 STAGES = (
     'write the data set',
@@ -39,7 +39,7 @@ class Demo:
         data: Where its data set belongs.
         work_dir: Where results go unless the command line says otherwise.
         writer: What writes the data set, a module and its function.
-        picture: The function of `chex_mm.engine.pictures` that draws
+        picture: The function of `chex_mm.report.pictures` that draws
             detections, and the name of its file.
         metrics: Names in the report, and what the stock metric calls them.
         minutes: Of every stage, on two idle cores.
@@ -113,7 +113,7 @@ def command(*words: str) -> None:
 
 def evaluated(config: str, checkpoint: Path, work_dir: Path):
     """Runner and metrics of a checkpoint in the stock test loop."""
-    from chex_mm.engine.command_line import build_runner, load_config
+    from chex_mm.cli.command_line import build_runner, load_config
 
     cfg = load_config(config)
     cfg.work_dir, cfg.load_from = str(work_dir), str(checkpoint)
@@ -145,7 +145,7 @@ def measure(runners: dict) -> dict[str, float]:
     """Milliseconds of one sample in both models."""
     from mmengine.dataset import pseudo_collate
 
-    from chex_mm.engine.latency import latency
+    from chex_mm.deploy.latency import latency
 
     batch = pseudo_collate([runners['slim'].test_dataloader.dataset[0]])
     models = {'dense': runners['masked'].model, 'slim': runners['slim'].model}
@@ -154,7 +154,7 @@ def measure(runners: dict) -> dict[str, float]:
 
 def draw(demo: Demo, runners: dict, work_dir: Path, groups: dict) -> None:
     """Writes what the slim model detects, and channels over time."""
-    from chex_mm.engine import pictures
+    from chex_mm.report import pictures
 
     function, name = demo.picture
     getattr(pictures, function)(runners['slim'], work_dir / name)

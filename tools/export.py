@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from chex_mm.engine.command_line import (
+from chex_mm.cli.command_line import (
     CommandError,
     command_parser,
     find_checkpoint,
@@ -22,9 +22,9 @@ from chex_mm.engine.command_line import (
     run_command,
     use_scope,
 )
-from chex_mm.engine.export import FORMATS
-from chex_mm.engine.export_report import Options, export_detector
-from chex_mm.engine.progress import Stages
+from chex_mm.cli.progress import Stages
+from chex_mm.deploy.export import FORMATS
+from chex_mm.deploy.export_report import Options, export_detector
 
 
 def parse_arguments() -> Namespace:

@@ -8,16 +8,16 @@ from argparse import Namespace
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from chex_mm.engine.command_line import (
+from chex_mm.cli.command_line import (
     CommandError,
     command_parser,
     find_checkpoint,
     quiet,
     run_command,
 )
-from chex_mm.engine.progress import Stages
-from chex_mm.engine.run_report import STAGES, Request, write_report
-from chex_mm.engine.slim_directory import WEIGHTS
+from chex_mm.cli.progress import Stages
+from chex_mm.deploy.slim_directory import WEIGHTS
+from chex_mm.report import STAGES, Request, write_report
 
 
 def parse_arguments() -> Namespace:

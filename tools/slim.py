@@ -7,7 +7,7 @@ DIR/slim_config.py DIR/slim.pth`) and without it (`standalone_config.py`).
 from argparse import Namespace
 from pathlib import Path
 
-from chex_mm.engine.command_line import (
+from chex_mm.cli.command_line import (
     CommandError,
     Overrides,
     command_parser,
@@ -16,9 +16,9 @@ from chex_mm.engine.command_line import (
     run_command,
     use_scope,
 )
-from chex_mm.engine.deploy import IMAGES, SLIM_STAGES, slim_checkpoint
-from chex_mm.engine.progress import Stages
-from chex_mm.engine.slim_directory import check_target, write_directory
+from chex_mm.cli.progress import Stages
+from chex_mm.deploy.slim_directory import check_target, write_directory
+from chex_mm.deploy.slimming import IMAGES, SLIM_STAGES, slim_checkpoint
 
 
 def parse_arguments() -> Namespace:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from chex_mm.engine.command_line import (
+from chex_mm.cli.command_line import (
     CommandError,
     add_run_arguments,
     build_runner,
@@ -18,7 +18,7 @@ from chex_mm.engine.command_line import (
     prepare_config,
     run_command,
 )
-from chex_mm.engine.files import check_file
+from chex_mm.files import check_file
 
 
 def parse_arguments() -> Namespace:

@@ -7,8 +7,7 @@ from argparse import Namespace
 
 from mmengine.config import Config
 
-from chex_mm.engine.checkpoint_file import check_start
-from chex_mm.engine.command_line import (
+from chex_mm.cli.command_line import (
     CommandError,
     add_run_arguments,
     build_runner,
@@ -17,6 +16,7 @@ from chex_mm.engine.command_line import (
     prepare_config,
     run_command,
 )
+from chex_mm.engine.checkpoint_file import check_start
 from chex_mm.engine.hooks.going_on import resume_latest
 from chex_mm.engine.hooks.training_run import check_config
 

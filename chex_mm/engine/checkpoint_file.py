@@ -12,8 +12,7 @@ from pathlib import Path
 import torch
 from mmengine.runner import CheckpointLoader
 
-from ..errors import ChexError
-from .command_errors import one_line
+from ..errors import ChexError, one_line
 
 RESUMED = {'meta', 'state_dict', 'message_hub'}  # what mmengine must find
 

@@ -9,8 +9,8 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from ..channels.graph import ChannelGraph
 from ..errors import ChexError
+from ..graph.graph import ChannelGraph
 from .checkpoint_file import load
 from .models.masked_backbone import MASK
 

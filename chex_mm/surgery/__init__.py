@@ -3,17 +3,17 @@
 Whatever is cut gives the outputs of the masked model, or is refused.
 """
 
-from chex_mm.surgery.cut import cut_channels, mask_channels, slim
-from chex_mm.surgery.modules import (
+from .compare import Difference, compare
+from .cut import cut_channels, mask_channels, slim
+from .modules import (
     ATTRIBUTES,
     UnknownModule,
     attributes,
     convolution,
     fitting_attributes,
 )
-from chex_mm.surgery.rounding import NOISE, rounding
-from chex_mm.surgery.spec import SlimSpec, describe, narrow_
-from chex_mm.surgery.verification import Difference, compare
+from .rounding import NOISE, rounding
+from .spec import SlimSpec, describe, narrow_
 
 __all__ = [
     'ATTRIBUTES',

@@ -13,17 +13,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from chex_mm.channels.graph import ChannelGraph, Slice, owner
-from chex_mm.channels.traceable import unwrapped
-from chex_mm.surgery.copying import copy_of
-from chex_mm.surgery.doubt import check_doubt
-from chex_mm.surgery.modules import check_owner
-from chex_mm.surgery.resize import (
-    all_tensors,
-    fit_owners,
-    set_counted_sizes,
-    set_data,
-)
+from ..graph.graph import ChannelGraph
+from ..graph.groups import Slice, owner
+from .copying import copy_of
+from .doubt import check_doubt
+from .modules import check_owner
+from .resize import all_tensors, fit_owners, set_counted_sizes, set_data
+from .wrappers import unwrapped
 
 Masks = Mapping[str, Tensor]
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from chex_mm.channels.graph import ChannelGraph
-from chex_mm.errors import ChexError
+from ..errors import ChexError
+from ..graph.graph import ChannelGraph
 
 SHOWN = 5  # layers or groups in a message
 

@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from chex_mm.channels.opaque import wrapped_functions
-from chex_mm.channels.watch import Watch, tensors_among
+from ..dispatch.functions import wrapped_functions
+from ..dispatch.nested import tensors_among
+from ..dispatch.watch import Watch
 
 # Operators that decide although they return floats.
 STEPS = frozenset(

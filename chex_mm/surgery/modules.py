@@ -14,7 +14,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from chex_mm.errors import ChexError
+from ..errors import ChexError
+from ..registry import Table
 
 Attributes = Callable[[nn.Module], 'dict[str, int]']
 
@@ -32,7 +33,7 @@ class UnknownModule(ChexError):
 
 
 # A type, or the full name of one whose package need not be there.
-ATTRIBUTES: dict[type[nn.Module] | str, Attributes] = {}
+ATTRIBUTES = Table('attributes')
 
 
 def attributes(
@@ -50,19 +51,7 @@ def attributes(
             return {'in_channels': module.weight.shape[1]}
     """
 
-    def enter(function: Attributes) -> Attributes:
-        for each in types:
-            if each in ATTRIBUTES:
-                name = each if isinstance(each, str) else each.__name__
-                raise ValueError(
-                    f'{name} has its attributes from '
-                    f'{ATTRIBUTES[each].__name__}; {function.__name__} '
-                    'cannot replace it.'
-                )
-            ATTRIBUTES[each] = function
-        return function
-
-    return enter
+    return ATTRIBUTES.register(*types)
 
 
 @attributes(_ConvNd, 'torchvision.ops.deform_conv.DeformConv2d')

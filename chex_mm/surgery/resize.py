@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from chex_mm.channels.graph import ChannelGraph, owner
-from chex_mm.surgery.modules import check_owner, fitting_attributes
+from ..graph.graph import ChannelGraph
+from ..graph.groups import owner
+from .modules import check_owner, fitting_attributes
 
 Sizes = dict[str, dict[str, int]]  # module path, attribute: its value
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .compare import Difference, compare
 from .copying import copy_of
-from .verification import Difference, compare
 
 NOISE = 30  # times what moving every weight by its last digit does
 

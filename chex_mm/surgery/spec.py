@@ -12,8 +12,8 @@ from typing import Any, Union
 
 from torch import Tensor, nn
 
-from chex_mm.errors import ChexError
-from chex_mm.surgery.resize import all_tensors
+from ..errors import ChexError
+from .resize import all_tensors
 
 Size = Union[int, tuple[int, ...]]
 

@@ -20,12 +20,12 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from chex_mm import ChannelGraph, mask_channels, slim
+from chex_mm.budget.allocation import AllocationSpace, uniform_counts
+from chex_mm.deploy.slimming import build_model
 from chex_mm.engine import CHEXHook
-from chex_mm.engine.deploy import build_model
 from chex_mm.engine.hooks import recipe
 from chex_mm.engine.models.masked_backbone import marked_scopes
-from chex_mm.engine.tracing import generated_batch, run_paths, trace_detector
-from chex_mm.explore import AllocationSpace, uniform_counts
+from chex_mm.packages.paths import generated_batch, run_paths, trace_detector
 from chex_mm.surgery import compare
 
 CONFIGS = Path(__file__).parents[2] / 'configs'

@@ -21,21 +21,16 @@ from mmengine.registry import DefaultScope  # noqa: E402
 from torch import nn  # noqa: E402
 
 from chex_mm import ChannelGraph, mask_channels, slim  # noqa: E402
+from chex_mm.adopt.analysis import draw_vectors, random_keep, settle_norms  # noqa: E402
+from chex_mm.budget.allocation import (  # noqa: E402
+    AllocationSpace,
+    uniform_counts,
+)
+from chex_mm.cli.command_line import load_config, use_scope  # noqa: E402
+from chex_mm.deploy.slimming import build_model  # noqa: E402
 from chex_mm.engine import CHEXHook  # noqa: E402
-from chex_mm.engine.analysis import (  # noqa: E402
-    draw_vectors,
-    random_keep,
-    settle_norms,
-)
-from chex_mm.engine.command_line import load_config, use_scope  # noqa: E402
-from chex_mm.engine.deploy import build_model  # noqa: E402
 from chex_mm.engine.hooks import recipe  # noqa: E402
-from chex_mm.engine.tracing import (  # noqa: E402
-    generated_batch,
-    run_paths,
-    trace_detector,
-)
-from chex_mm.explore import AllocationSpace, uniform_counts  # noqa: E402
+from chex_mm.packages.paths import generated_batch, run_paths, trace_detector  # noqa: E402
 from chex_mm.surgery import compare  # noqa: E402
 
 from .test_configs import CONFIGS, KEEP, hook_settings, values  # noqa: E402

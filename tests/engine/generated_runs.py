@@ -7,8 +7,8 @@ long, is replaced.
 from mmengine.registry import DATASETS, DefaultScope
 from torch.utils.data import Dataset
 
-from chex_mm.engine.deploy import build_model
-from chex_mm.engine.tracing import generated_batch
+from chex_mm.deploy.slimming import build_model
+from chex_mm.packages.paths import generated_batch
 
 SAMPLES = {}  # name of a run to its samples
 

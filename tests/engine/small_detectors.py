@@ -4,9 +4,9 @@ from copy import deepcopy
 
 from mmengine.registry import DefaultScope
 
-from chex_mm.engine.analysis import draw_vectors
-from chex_mm.engine.command_line import load_config
-from chex_mm.engine.deploy import build_model
+from chex_mm.adopt.analysis import draw_vectors
+from chex_mm.cli.command_line import load_config
+from chex_mm.deploy.slimming import build_model
 from chex_mm.engine.models.slim_model import plain_architecture
 
 SIDE = 128  # of an image

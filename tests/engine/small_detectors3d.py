@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from mmengine.registry import DefaultScope
 
-from chex_mm.engine.analysis import draw_vectors
-from chex_mm.engine.clouds import generated_scenes, scene_layout
-from chex_mm.engine.command_line import load_config
-from chex_mm.engine.deploy import build_model
+from chex_mm.adopt.analysis import draw_vectors
+from chex_mm.cli.command_line import load_config
+from chex_mm.deploy.slimming import build_model
 from chex_mm.engine.models.slim_model import plain_architecture
-from chex_mm.engine.tracing import count_classes
+from chex_mm.packages.mmdet3d_clouds import generated_scenes, scene_layout
+from chex_mm.packages.paths import count_classes
 
 POINTS = 512
 SAMPLES = 2

@@ -5,7 +5,7 @@ from importlib import import_module
 
 import pytest
 
-from chex_mm.engine.command_line import load_config
+from chex_mm.cli.command_line import load_config
 
 from . import small_detectors
 

@@ -6,13 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from chex_mm.channels.graph import Extent
-from chex_mm.engine.hooks.checkpoint import (
-    check_shapes,
-    graph_from_state,
-    graph_state,
-)
-from chex_mm.engine.tracing import trace_detector, training_batch
+from chex_mm.engine.hooks.checkpoint import check_shapes
+from chex_mm.graph.cost import Extent
+from chex_mm.graph.state import graph_from_state, graph_state
+from chex_mm.packages.paths import trace_detector, training_batch
 from chex_mm.surgery import slim
 
 from .toy_runs import ToyNet, loader

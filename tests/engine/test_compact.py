@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, MODELS
 from mmengine.registry import OPTIMIZERS as OPTIMIZER_TYPES
 
-from chex_mm.engine.deploy import slim_checkpoint
+from chex_mm.deploy.slimming import slim_checkpoint
 from chex_mm.errors import ChexError
 
 from .toy_runs import (

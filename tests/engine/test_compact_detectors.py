@@ -9,7 +9,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from chex_mm import Budget, ChannelExplorer
-from chex_mm.engine.tracing import generated_batch, trace_detector
+from chex_mm.packages.paths import generated_batch, trace_detector
 
 from . import small_detectors
 

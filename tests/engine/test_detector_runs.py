@@ -14,11 +14,11 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from torch import distributed, multiprocessing
 
-from chex_mm.engine.command_line import build_runner, load_config, use_scope
+from chex_mm.cli.command_line import build_runner, load_config, use_scope
+from chex_mm.deploy.slim_directory import write_directory
+from chex_mm.deploy.slimming import slim_checkpoint
 from chex_mm.engine.datasets.synthetic import write_shapes
 from chex_mm.engine.datasets.synthetic_rooms import write_rooms
-from chex_mm.engine.deploy import slim_checkpoint
-from chex_mm.engine.slim_directory import write_directory
 from chex_mm.surgery import compare
 
 from .toy_runs import become_rank, differences, everything, hook_of

@@ -12,12 +12,12 @@ from torch.utils.flop_counter import FlopCounterMode
 pytest.importorskip('mmdet3d.models', reason='needs mmdet3d')
 
 from chex_mm import ChannelGraph, mask_channels, slim  # noqa: E402
-from chex_mm.channels.graph import Role  # noqa: E402
-from chex_mm.engine.analysis import settle_norms  # noqa: E402
-from chex_mm.engine.deploy import plain_run  # noqa: E402
-from chex_mm.engine.tracing import run_paths, trace_detector  # noqa: E402
+from chex_mm.adopt.analysis import settle_norms  # noqa: E402
+from chex_mm.deploy.slimming import plain_run  # noqa: E402
+from chex_mm.graph.groups import Role  # noqa: E402
+from chex_mm.packages.paths import run_paths, trace_detector  # noqa: E402
 from chex_mm.surgery import compare  # noqa: E402
-from chex_mm.surgery.cuts import random_masks  # noqa: E402
+from chex_mm.trace.cuts import random_masks  # noqa: E402
 
 from .small_detectors3d import DETECTORS, build_small  # noqa: E402
 

@@ -9,13 +9,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from chex_mm import ChannelGraph, mask_channels, slim
-from chex_mm.channels.graph import Role
-from chex_mm.engine.analysis import settle_norms
-from chex_mm.engine.deploy import plain_run
-from chex_mm.engine.regions import SharedRegions
-from chex_mm.engine.tracing import generated_batch, run_paths, trace_detector
+from chex_mm.adopt.analysis import settle_norms
+from chex_mm.deploy.slimming import plain_run
+from chex_mm.graph.groups import Role
+from chex_mm.packages.paths import generated_batch, run_paths, trace_detector
+from chex_mm.packages.shared_regions import SharedRegions
 from chex_mm.surgery import compare
-from chex_mm.surgery.cuts import random_masks
+from chex_mm.trace.cuts import random_masks
 
 from .small_detectors import DETECTORS, NECK, SIDE, build_small
 

@@ -12,7 +12,7 @@ from mmdet3d.registry import TRANSFORMS  # noqa: E402
 from mmdet3d.structures import LiDARInstance3DBoxes, LiDARPoints  # noqa: E402
 from mmengine.registry import DefaultScope  # noqa: E402
 
-from chex_mm.engine.command_line import load_config  # noqa: E402
+from chex_mm.cli.command_line import load_config  # noqa: E402
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'mmdet3d'
 NAMES = [

@@ -17,12 +17,12 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from chex_mm import ChannelGraph
-from chex_mm.channels.graph import Role
-from chex_mm.engine.analysis import draw_vectors, settle_norms
-from chex_mm.engine.command_line import load_config
-from chex_mm.engine.deploy import build_model, plain_run
-from chex_mm.engine.randomness import fixed_random_state
-from chex_mm.engine.tracing import generated_batch, run_paths, trace_detector
+from chex_mm.adopt.analysis import draw_vectors, settle_norms
+from chex_mm.cli.command_line import load_config
+from chex_mm.deploy.slimming import build_model, plain_run
+from chex_mm.dispatch.randomness import fixed_random_state
+from chex_mm.graph.groups import Role
+from chex_mm.packages.paths import generated_batch, run_paths, trace_detector
 
 from .small_detectors import DETECTORS, SIDE, build_small
 

@@ -18,10 +18,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from chex_mm import Budget, ChannelExplorer, trace_channels
 from chex_mm.engine.hooks.replicas import check_replicas, shared_plan
-from chex_mm.engine.whole_files import latest_checkpoint
+from chex_mm.engine.latest_checkpoint import latest_checkpoint
 from chex_mm.errors import ChexError
 
-from .sync_norm_kernels import sync_norms_on_cpu
+from ..packages.sync_norm_kernels import sync_norms_on_cpu
 from .toy_runs import (
     become_rank,
     build,

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import HOOKS, PARAM_SCHEDULERS
 
-from chex_mm.engine.deploy import slim_checkpoint
+from chex_mm.deploy.slimming import slim_checkpoint
 from chex_mm.engine.hooks.resume import gradients_of_rank
 from chex_mm.errors import ChexError
 

@@ -12,11 +12,11 @@ from mmengine.structures import InstanceData  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from chex_mm import mask_channels, slim  # noqa: E402
-from chex_mm.channels.graph import Role  # noqa: E402
-from chex_mm.engine.analysis import draw_vectors, random_keep  # noqa: E402
+from chex_mm.adopt.analysis import draw_vectors, random_keep  # noqa: E402
 from chex_mm.engine.metrics import ShapeAccuracy  # noqa: E402
 from chex_mm.engine.models import shape_classifier  # noqa: E402, F401
-from chex_mm.engine.tracing import run_paths, trace_detector  # noqa: E402
+from chex_mm.graph.groups import Role  # noqa: E402
+from chex_mm.packages.paths import run_paths, trace_detector  # noqa: E402
 from chex_mm.surgery import compare  # noqa: E402
 
 CLASSES = 4

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from chex_mm.engine.command_line import load_config
+from chex_mm.cli.command_line import load_config
 from chex_mm.engine.datasets import furniture, synthetic_rooms
 from chex_mm.engine.datasets.synthetic_rooms import CLASSES, FOLDERS
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from mmengine.registry import DefaultScope
 
-from chex_mm.engine.analysis import draw_vectors
-from chex_mm.engine.clouds import generated_scenes, scene_layout
-from chex_mm.engine.command_line import load_config
-from chex_mm.engine.deploy import build_model
+from chex_mm.adopt.analysis import draw_vectors
+from chex_mm.cli.command_line import load_config
+from chex_mm.deploy.slimming import build_model
 from chex_mm.engine.models.slim_model import plain_architecture
+from chex_mm.packages.mmdet3d_clouds import generated_scenes, scene_layout
 
 POINTS = 3000
 FEW = {'sassd': 300}  # it looks for every point in a loop in Python

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
 import chex_mm
-from chex_mm.channels.trace import RunFailed
+from chex_mm.trace.trace import RunFailed
 
 # Of the largest output. In float64 what remains is no rounding.
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}

@@ -10,13 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from chex_mm.channels.graph import (
-    ChannelGraph,
-    ChannelGroup,
-    Extent,
-    Role,
-    Slice,
-)
+from chex_mm.graph.cost import Extent
+from chex_mm.graph.graph import ChannelGraph
+from chex_mm.graph.groups import ChannelGroup, Role, Slice
 
 
 def part(tensor, dim, role, index=None):

@@ -110,5 +110,7 @@ def test_a_type_is_registered_once():
             return {}
 
     assert str(error.value) == (
-        'Linear has its attributes from linear; mine cannot replace it.'
+        'Linear has the attributes chex_mm.surgery.modules.linear already; '
+        f'{__name__}.mine cannot be a second one. Register it under another '
+        'key.'
     )

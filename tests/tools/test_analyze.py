@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from chex_mm.engine.command_line import load_config
+from chex_mm.cli.command_line import load_config
 
 from ..engine.small_detectors import DETECTORS, SIDE, small_config
 from .test_command_line import command

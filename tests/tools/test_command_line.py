@@ -15,7 +15,7 @@ from mmengine.registry import MODELS
 from mmengine.testing.runner_test_case import RunnerTestCase
 from mmengine.utils import ManagerMixin
 
-from chex_mm.engine.command_line import (
+from chex_mm.cli.command_line import (
     CommandError,
     build_runner,
     find_checkpoint,

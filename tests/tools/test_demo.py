@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from chex_mm.engine import pictures
+from chex_mm.report import pictures
 
 from .test_command_line import forget_instances
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import mmdet
 import pytest
 
-from chex_mm.engine.command_line import load_config
+from chex_mm.cli.command_line import load_config
 from chex_mm.engine.datasets.synthetic import write_shapes
 
 from ..test_docs import COMMANDS, ROOT

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ..engine.test_export import SIDE, slimmed  # noqa: F401
+from ..deploy.test_export import SIDE, slimmed  # noqa: F401
 from .test_command_line import command, refused  # noqa: F401
 
 pytestmark = [

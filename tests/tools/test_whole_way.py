@@ -10,12 +10,12 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
-from chex_mm.engine.command_line import load_config
+from chex_mm.cli.command_line import load_config
 
+from ..deploy.test_export import SIDE
+from ..deploy.test_export import pytestmark as warnings_of_others
 from ..engine.generated_runs import generated, longer_run
 from ..engine.stock_detectors import CLOUDS, IMAGES, stock
-from ..engine.test_export import SIDE
-from ..engine.test_export import pytestmark as warnings_of_others
 from .test_command_line import command
 
 pytestmark = [

@@ -16,21 +16,17 @@ from mmengine.runner import BaseLoop, Runner
 from mmengine.utils import apply_to
 from torch import is_tensor, nn
 
-from ...channels.graph import ChannelGraph
-from ...explore.budget import Budget
-from ...explore.explorer import ChannelExplorer
-from ...explore.scope import select_groups
+from ...budget.budgets import Budget
+from ...budget.scope import select_groups
+from ...dispatch.randomness import set_random_state
+from ...graph.graph import ChannelGraph
+from ...graph.state import graph_from_state, graph_state
+from ...packages.paths import trace_detector, training_batch
+from ...strategies.exploration import ChannelExplorer
 from ..checkpoint_file import check_kind as check_checkpoint
 from ..models.masked_backbone import marked_scopes, write_masks
-from ..randomness import set_random_state
-from ..tracing import trace_detector, training_batch
 from . import recipe, report
-from .checkpoint import (
-    check_shapes,
-    check_weights,
-    graph_from_state,
-    graph_state,
-)
+from .checkpoint import check_shapes, check_weights
 from .claim import Claim
 from .compute import TrainingCompute, flops_share
 from .going_on import resume_if_asked
@@ -172,7 +168,7 @@ class CHEXHook(Hook):
             self._lock.release()
         if self.settings.report and self.explorer is not None:
             # Here, because it draws, which few who import this need.
-            from ..run_report import report_at_end
+            from ...report import report_at_end
 
             report_at_end(runner)
 

@@ -13,12 +13,12 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import Runner
 from torch import nn
 
+from ...dispatch.randomness import fixed_random_state
 from ...errors import ChexError
-from ...explore.explorer import ChannelExplorer
+from ...packages.paths import run_paths, training_batch
+from ...strategies.exploration import ChannelExplorer
 from ...surgery.copying import copy_of
 from ..models.masked_backbone import drop_masks
-from ..randomness import fixed_random_state
-from ..tracing import run_paths, training_batch
 from .training_run import bare_model
 
 
@@ -96,6 +96,6 @@ def _sharing(path: Callable, model: nn.Module) -> Callable:
     if not any(kind.startswith('mmdet.') for kind in kinds):
         return path
     # Here, because it needs mmdet, which the model then has.
-    from ..regions import SharedRegions
+    from ...packages.shared_regions import SharedRegions
 
     return SharedRegions(path)

@@ -6,8 +6,8 @@ backward pass both grow with them.
 
 from __future__ import annotations
 
-from ...explore.explorer import ChannelExplorer
-from ...explore.plan import count_active
+from ...graph.groups import count_active
+from ...strategies.exploration import ChannelExplorer
 
 
 def flops_share(explorer: ChannelExplorer) -> float:

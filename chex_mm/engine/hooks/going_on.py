@@ -9,7 +9,7 @@ from __future__ import annotations
 from mmengine.dist import broadcast_object_list
 from mmengine.runner import Runner
 
-from ..whole_files import latest_checkpoint
+from ..latest_checkpoint import latest_checkpoint
 
 
 def resume_latest(runner: Runner) -> None:

@@ -21,12 +21,12 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from torch import Tensor
 
-from ...channels.graph import ChannelGraph, Role
-from ...errors import ChexError
-from ...explore.explorer import ChannelExplorer
-from ...explore.regrowth import regrow_factor
-from ..command_errors import one_line
-from ..files import replacing
+from ...errors import ChexError, one_line
+from ...files import replacing
+from ...graph.graph import ChannelGraph
+from ...graph.groups import Role
+from ...strategies.exploration import ChannelExplorer
+from ...strategies.regrowth import regrow_factor
 
 FILE = 'chex_history.pth'
 # What is read of every entry.

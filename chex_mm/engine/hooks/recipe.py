@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from torch import nn
 from torch.optim import Optimizer
 
-from ...channels.graph import ChannelGroup, Role
+from ...graph.groups import ChannelGroup, Role
 
 SHOWN = 3  # modules that a message lists
 Option = tuple[str, str, object]  # module path, its option, the value to set

@@ -16,10 +16,10 @@ from mmengine.dist import (
     get_world_size,
 )
 
-from ...channels.graph import ChannelGraph
 from ...errors import ChexError
-from ...explore.explorer import ChannelExplorer
-from ...explore.plan import Plan
+from ...graph.graph import ChannelGraph
+from ...strategies.exploration import ChannelExplorer
+from ...strategies.plan import Plan
 
 # Whole numbers of as many bytes.
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}

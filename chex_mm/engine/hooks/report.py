@@ -6,9 +6,9 @@ from collections import Counter
 
 from mmengine.runner import Runner
 
-from ...explore.allocation import reachable_range
-from ...explore.explorer import ChannelExplorer
-from ...explore.plan import Plan, StepReport
+from ...budget.allocation import reachable_range
+from ...strategies.exploration import ChannelExplorer
+from ...strategies.plan import Plan, StepReport
 
 NAMES = {'flops': 'FLOPs', 'params': 'parameters', 'channels': 'channels'}
 

@@ -26,7 +26,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from ..randomness import random_state, set_random_state
+from ...dispatch.randomness import random_state, set_random_state
 from .training_run import bare_model
 
 

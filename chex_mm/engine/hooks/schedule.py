@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Union
 
-from ...explore.steps import fit_steps
-from ...explore.values import check_count, is_share, is_whole
+from ...strategies.schedule import fit_steps
+from ...values import check_count, is_share, is_whole
 
 
 @dataclass(frozen=True)

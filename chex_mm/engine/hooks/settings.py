@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Union
 
-from ...explore.values import check_count, check_patterns, is_number
+from ...values import check_count, check_patterns, is_number
 from .schedule import Schedule
 
 

@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from mmengine.utils import apply_to
 from torch import Tensor, nn
 
-from ..command_errors import one_line
+from ...errors import one_line
 
 
 def try_checkpoint(runner: Runner) -> None:

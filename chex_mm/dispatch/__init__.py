@@ -1,0 +1,1 @@
+"""What runs in a model, seen operator by operator, whatever it means."""

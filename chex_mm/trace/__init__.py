@@ -1,0 +1,1 @@
+"""Finding the channel graph of a model, and proving it by cuts."""
