@@ -35,4 +35,4 @@ def test_bugs_are_many_and_in_every_room():
     assert len(BUGS) >= 40
     assert len({bug.name for bug in BUGS}) == len(BUGS)
     rooms = {bug.file.partition('/')[0] for bug in BUGS}
-    assert rooms == {'channels', 'surgery', 'explore', 'engine'}
+    assert rooms >= {'trace', 'surgery', 'submodel', 'strategies', 'engine'}
