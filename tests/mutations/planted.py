@@ -149,26 +149,29 @@ BUGS = (
     Bug(
         'biases of masked channels stay',
         'surgery/cut.py',
-        '    for name, dim, positions in _inactive(graph, keep):\n'
-        '        tensor = tensors[name]\n',
-        '    for name, dim, positions in _inactive(graph, keep):\n'
-        "        if name.endswith('bias'):\n"
+        '        positions = positions.to(tensor.device)\n'
+        '        tensor.index_fill_(',
+        "        if each.tensor.endswith('bias'):\n"
         '            continue\n'
-        '        tensor = tensors[name]\n',
+        '        positions = positions.to(tensor.device)\n'
+        '        tensor.index_fill_(',
         'surgery/test_cut.py::test_mask_zeroes_every_slice',
     ),
     Bug(
         'columns that read masked channels stay',
         'surgery/cut.py',
-        '                yield each.tensor, each.dim, '
-        'each.positions(~mask.cpu())\n',
+        '                yield each, each.positions(~mask.cpu())\n',
         '                if each.dim == 0:\n'
-        '                    yield (\n'
-        '                        each.tensor,\n'
-        '                        each.dim,\n'
-        '                        each.positions(~mask.cpu()),\n'
-        '                    )\n',
+        '                    yield each, each.positions(~mask.cpu())\n',
         'surgery/test_cut.py::test_mask_zeroes_every_slice',
+    ),
+    Bug(
+        'a direction out of use is zero',
+        'channels/graph.py',
+        '        return int(self.role is Role.DIRECTION)\n',
+        '        return 0\n',
+        'surgery/test_directions.py::'
+        'test_out_of_use_a_direction_is_ones_and_its_moments_zero',
     ),
     Bug(
         'running statistics stay whole',
