@@ -288,8 +288,8 @@ build(
     load_from={load_from!r},
     resume={resume},
 ).train()
-# Left to the interpreter, gloo's threads now and then outlive what they use. The
-# runner, which holds the group through its wrapped model, is part of cycles.
+# Left to the interpreter, gloo's threads now and then outlive what they use.
+# The runner, which holds the group through its wrapped model, is part of cycles.
 gc.collect()
 distributed.destroy_process_group()
 """
