@@ -149,26 +149,43 @@ BUGS = (
     Bug(
         'biases of masked channels stay',
         'surgery/cut.py',
-        '    for name, dim, positions in _inactive(graph, keep):\n'
-        '        tensor = tensors[name]\n',
-        '    for name, dim, positions in _inactive(graph, keep):\n'
-        "        if name.endswith('bias'):\n"
+        '        tensor = tensors[each.tensor]\n        positions = positions',
+        "        if each.tensor.endswith('bias'):\n"
         '            continue\n'
-        '        tensor = tensors[name]\n',
+        '        tensor = tensors[each.tensor]\n'
+        '        positions = positions',
         'surgery/test_cut.py::test_mask_zeroes_every_slice',
     ),
     Bug(
         'columns that read masked channels stay',
         'surgery/cut.py',
-        '                yield each.tensor, each.dim, '
-        'each.positions(~mask.cpu())\n',
+        '                yield each, each.positions(~mask.cpu())\n',
         '                if each.dim == 0:\n'
-        '                    yield (\n'
-        '                        each.tensor,\n'
-        '                        each.dim,\n'
-        '                        each.positions(~mask.cpu()),\n'
-        '                    )\n',
+        '                    yield each, each.positions(~mask.cpu())\n',
         'surgery/test_cut.py::test_mask_zeroes_every_slice',
+    ),
+    Bug(
+        'a direction out of use is zero',
+        'channels/graph.py',
+        '        return int(self.role is Role.DIRECTION)\n',
+        '        return 0\n',
+        'surgery/test_directions.py::test_masked_and_narrow_are_equal_and_'
+        'finite[rows and columns]',
+    ),
+    Bug(
+        'a direction is said to be zero where it is masked',
+        'channels/flow.py',
+        'return not self.holds_directions(tensor)',
+        'return True',
+        'channels/test_directions.py::test_what_needs_zeros_pins_rows',
+    ),
+    Bug(
+        'lengths alone say what is retained',
+        'explore/explorer.py',
+        '            if direction is not None:\n',
+        '            if False:\n',
+        'explore/test_directions.py::test_what_it_decides_is_what_it_decides_'
+        'on_plain_weights',
     ),
     Bug(
         'running statistics stay whole',
@@ -299,8 +316,8 @@ BUGS = (
     Bug(
         'weights that inactive inputs are read with decide',
         'explore/explorer.py',
-        'values = torch.where(reads.to(values.device), values, 0)',
-        'pass',
+        'return torch.where(reads.to(values.device), values, 0)',
+        'return values',
         f'{EXPLORER}test_a_plan_reads_no_weights_from_inactive_inputs',
     ),
     Bug(
