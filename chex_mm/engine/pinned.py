@@ -11,12 +11,7 @@ from dataclasses import dataclass
 
 from ..channels.graph import ChannelGraph, Role, Work, owner
 
-SIDES = {
-    Role.ROW: 'out',
-    Role.FILTER: 'out',
-    Role.DIRECTION: 'out',
-    Role.COLUMN: 'in',
-}
+SIDES = {Role.ROW: 'out', Role.FILTER: 'out', Role.COLUMN: 'in'}
 NO_WEIGHT = 'it computes with activations only'
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
-from ..channels.graph import ChannelGraph, ChannelGroup
+from ..channels.graph import ChannelGraph, ChannelGroup, Slice
 from ..channels.trace import Runs
 from ..errors import ChexError
 from ..surgery.comparison import Comparison, check_cut
@@ -260,11 +260,18 @@ class ChannelExplorer:
         """Producers as they would return: from inputs that are active."""
         recalled = []
         for piece in self.groups[name].producers:
-            values = self.sub_model.recall(piece.tensor)
-            reads = self.sub_model.active.of(piece.tensor, but=piece.dim)
-            values = torch.where(reads.to(values.device), values, 0)
+            values = self._returning(piece)
+            direction = self.groups[name].direction(piece)
+            if direction is not None:
+                vectors = self._returning(direction)
+                values = torch._weight_norm(vectors, values, piece.dim)
             recalled.append(channel_weights(values, piece))
         return recalled
+
+    def _returning(self, piece: Slice) -> Tensor:
+        values = self.sub_model.recall(piece.tensor)
+        reads = self.sub_model.active.of(piece.tensor, but=piece.dim)
+        return torch.where(reads.to(values.device), values, 0)
 
     def _generator(self, step: int, name: str) -> Generator:
         """A fresh one per draw, so that no random state needs saving."""

@@ -289,7 +289,7 @@ build(
     resume={resume},
 ).train()
 # Left to the interpreter, gloo's threads now and then outlive what they use.
-# The runner, which holds the group through its wrapped model, is part of cycles.
+# The runner, which holds the group through its model, is part of cycles.
 gc.collect()
 distributed.destroy_process_group()
 """

@@ -149,12 +149,11 @@ BUGS = (
     Bug(
         'biases of masked channels stay',
         'surgery/cut.py',
-        '        positions = positions.to(tensor.device)\n'
-        '        tensor.index_fill_(',
+        '        tensor = tensors[each.tensor]\n        positions = positions',
         "        if each.tensor.endswith('bias'):\n"
         '            continue\n'
-        '        positions = positions.to(tensor.device)\n'
-        '        tensor.index_fill_(',
+        '        tensor = tensors[each.tensor]\n'
+        '        positions = positions',
         'surgery/test_cut.py::test_mask_zeroes_every_slice',
     ),
     Bug(
@@ -170,8 +169,23 @@ BUGS = (
         'channels/graph.py',
         '        return int(self.role is Role.DIRECTION)\n',
         '        return 0\n',
-        'surgery/test_directions.py::'
-        'test_out_of_use_a_direction_is_ones_and_its_moments_zero',
+        'surgery/test_directions.py::test_masked_and_narrow_are_equal_and_'
+        'finite[rows and columns]',
+    ),
+    Bug(
+        'a direction is said to be zero where it is masked',
+        'channels/flow.py',
+        'return not self.holds_directions(tensor)',
+        'return True',
+        'channels/test_directions.py::test_what_needs_zeros_pins_rows',
+    ),
+    Bug(
+        'lengths alone say what is retained',
+        'explore/explorer.py',
+        '            if direction is not None:\n',
+        '            if False:\n',
+        'explore/test_directions.py::test_what_it_decides_is_what_it_decides_'
+        'on_plain_weights',
     ),
     Bug(
         'running statistics stay whole',
@@ -302,8 +316,8 @@ BUGS = (
     Bug(
         'weights that inactive inputs are read with decide',
         'explore/explorer.py',
-        'values = torch.where(reads.to(values.device), values, 0)',
-        'pass',
+        'return torch.where(reads.to(values.device), values, 0)',
+        'return values',
         f'{EXPLORER}test_a_plan_reads_no_weights_from_inactive_inputs',
     ),
     Bug(
