@@ -13,12 +13,7 @@ from ..graph.cost import Work
 from ..graph.graph import ChannelGraph
 from ..graph.groups import Role, owner
 
-SIDES = {
-    Role.ROW: 'out',
-    Role.FILTER: 'out',
-    Role.DIRECTION: 'out',
-    Role.COLUMN: 'in',
-}
+SIDES = {Role.ROW: 'out', Role.FILTER: 'out', Role.COLUMN: 'in'}
 NO_WEIGHT = 'it computes with activations only'
 
 

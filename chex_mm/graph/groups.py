@@ -116,6 +116,13 @@ class ChannelGroup:
         """Paths of the modules that compute the channels."""
         return tuple(owner(s.tensor)[0] for s in self.producers)
 
+    def direction(self, length: Slice) -> Slice | None:
+        """The directions that a slice holds the lengths of, if it does."""
+        for each in self.with_role(Role.DIRECTION):
+            if owner(each.tensor) == owner(length.tensor):
+                return each
+        return None
+
     def __str__(self):
         state = f'pinned: {self.pinned}' if self.pinned else 'free'
         return f'{self.name}: {self.size} channels, {state}; ' + '; '.join(

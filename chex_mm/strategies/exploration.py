@@ -18,7 +18,7 @@ from ..budget.allocation import AllocationSpace, allocate, uniform_share
 from ..budget.budgets import Budget
 from ..errors import ChexError
 from ..graph.graph import ChannelGraph
-from ..graph.groups import ChannelGroup, count_active
+from ..graph.groups import ChannelGroup, Slice, count_active
 from ..submodel.sub_model import SubModel
 from ..submodel.weights import channel_norms, channel_weights
 from ..trace.comparison import Comparison, check_cut
@@ -261,11 +261,18 @@ class ChannelExplorer:
         """Producers as they would return: from inputs that are active."""
         recalled = []
         for piece in self.groups[name].producers:
-            values = self.sub_model.recall(piece.tensor)
-            reads = self.sub_model.active.of(piece.tensor, but=piece.dim)
-            values = torch.where(reads.to(values.device), values, 0)
+            values = self._returning(piece)
+            direction = self.groups[name].direction(piece)
+            if direction is not None:
+                vectors = self._returning(direction)
+                values = torch._weight_norm(vectors, values, piece.dim)
             recalled.append(channel_weights(values, piece))
         return recalled
+
+    def _returning(self, piece: Slice) -> Tensor:
+        values = self.sub_model.recall(piece.tensor)
+        reads = self.sub_model.active.of(piece.tensor, but=piece.dim)
+        return torch.where(reads.to(values.device), values, 0)
 
     def _generator(self, step: int, name: str) -> Generator:
         """A fresh one per draw, so that no random state needs saving."""

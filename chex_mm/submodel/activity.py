@@ -88,6 +88,15 @@ class Activity:
             return dense
         return torch.where(ones.to(dense.device), 1, dense)
 
+    def zeroed(self, name: str, beside: Tensor) -> Tensor:
+        """What an optimizer keeps beside a tensor, zero out of use.
+
+        Weight decay pulls at ones; where a tensor is zero it does nothing.
+        """
+        if name not in self._directions:
+            return beside
+        return torch.where(self.of(name).to(beside.device), beside, 0)
+
     def dense_shape(self, name: str) -> Shape:
         """Shape of the whole tensor."""
         return self._dense[name]

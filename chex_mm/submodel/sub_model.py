@@ -184,7 +184,9 @@ class SubModel(Mapping):
     def _widened(self, name: str, values: Mapping) -> dict:
         shape = self.execution.shape(self.active, name)
         return {
-            key: self.execution.widen(self.active, name, value)
+            key: self.active.zeroed(
+                name, self.execution.widen(self.active, name, value)
+            )
             if torch.is_tensor(value) and tuple(value.shape) == shape
             else value
             for key, value in values.items()

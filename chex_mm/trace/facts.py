@@ -122,6 +122,14 @@ class Facts:
                 self.guessed.remove(place)
                 return
 
+    def role(self, labels: Tensor) -> Role | None:
+        """Of the first space that holds one of `labels`, if any does."""
+        labels = labels[labels != 0]
+        for space in self.spaces.values():
+            if torch.isin(space.labels, labels).any():
+                return space.role
+        return None
+
     def are_rows(self, labels: Tensor) -> bool:
         """Whether they are all rows of a tensor, constant in each row."""
         if not labels.ndim:

@@ -199,11 +199,9 @@ class Flow(Labelling, Watch):
 
     def vanishes(self, tensor: Tensor) -> bool:
         """Whether it is zero wherever one of its channels is masked."""
-        return (
-            self.is_named(tensor)
-            or id(tensor) in self._entered
-            or tensor in self._vanishing
-        )
+        if self.is_named(tensor):
+            return not self.holds_directions(tensor)
+        return id(tensor) in self._entered or tensor in self._vanishing
 
     def _enter(self, inputs: tuple[Tensor, ...]) -> None:
         """Remembers what is zero before an operator writes into it."""

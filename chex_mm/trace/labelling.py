@@ -100,10 +100,17 @@ class Labelling:
         return id(tensor) in self._names
 
     def role(self, tensor: Tensor, dim: int) -> Role | None:
-        """What a dimension of a parameter is known to be to its channels."""
-        name, _ = self._names.get(id(tensor), (None, None))
-        space = self.facts.spaces.get((name, dim))
-        return space.role if space is not None else None
+        """What a dimension of a weight is known to be to its channels."""
+        if self.is_named(tensor):
+            space = self.facts.spaces.get((self._names[id(tensor)][0], dim))
+            return space.role if space is not None else None
+        vector = self.axes(tensor)[dim]
+        return self.facts.role(vector) if vector is not None else None
+
+    def holds_directions(self, tensor: Tensor) -> bool:
+        """Whether a parameter is not zero where it is masked."""
+        dims = range(tensor.ndim)
+        return any(self.role(tensor, d) is Role.DIRECTION for d in dims)
 
     def label(self, tensor: Tensor, labels, written: bool = False) -> None:
         """Gives a tensor its labels (a tensor of its shape, Axes or None).

@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 import chex_mm
 from chex_mm.adopt.pinned import PinnedWork, pinned_by_reason, pinned_work
@@ -41,6 +42,15 @@ def test_sums_by_reason_and_words():
     assert str(pinned_work(graph)[1]).startswith(
         'b: 96 of 96 multiply-adds are pinned; out: it leaves the model; in: '
     )
+
+
+def test_the_lengths_of_a_weight_are_of_the_module_that_uses_it():
+    model = nn.Sequential(weight_norm(nn.Conv2d(3, 2, 1)))
+    (found,) = pinned_work(
+        chex_mm.trace_channels(model, (torch.randn(1, 3, 4, 4),))
+    )
+    assert found.module == '0'
+    assert 'out: it leaves the model' in found.reasons
 
 
 def test_only_the_pairs_of_pinned_channels_count():

@@ -15,6 +15,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, METRICS, MODELS
 from mmengine.runner import Runner
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 from torch.utils.data import Dataset
 
 import chex_mm.engine  # noqa: F401
@@ -32,10 +33,10 @@ NORMS = {
 
 
 def conv(inside, outside, norm='batch'):
-    return nn.Sequential(
-        nn.Conv2d(inside, outside, 3, padding=1, bias=False),
-        NORMS[norm](outside),
-    )
+    layer = nn.Conv2d(inside, outside, 3, padding=1, bias=False)
+    if norm == 'weight':
+        return nn.Sequential(weight_norm(layer))
+    return nn.Sequential(layer, NORMS[norm](outside))
 
 
 @MODELS.register_module()

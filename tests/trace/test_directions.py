@@ -48,6 +48,13 @@ NETWORKS = {
         weight_norm(nn.Conv2d(16, 12, 1)),
         torch.randn(2, 3, 9, 9),
     ),
+    'depthwise, down to one channel': lambda: chain(
+        nn.Sequential(
+            nn.Conv2d(3, 2, 3), weight_norm(nn.Conv2d(2, 2, 3, groups=2))
+        ),
+        weight_norm(nn.Conv2d(2, 26, 1)),
+        torch.randn(2, 3, 9, 9),
+    ),
     'groups': lambda: chain(
         nn.Conv2d(3, 16, 3),
         weight_norm(nn.Conv2d(16, 12, 3, groups=4)),

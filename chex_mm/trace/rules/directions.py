@@ -21,18 +21,22 @@ def weight_norm(flow, call):
     """One norm per position along `dim`, over all other dimensions.
 
     Along those a masked channel is zero as anywhere, and adds nothing to a
-    norm.
+    norm. Along `dim` the lengths stand for the weight: whether they compute
+    channels or read them, the operator that takes it says.
     """
     v, g, dim = call['v'], call['g'], call['dim'] % call['v'].ndim
     if not (flow.is_named(v) and flow.is_named(g)):
         return NotImplemented
-    if dim < IN_AND_OUT:
-        vectors = flow.axis(v, dim, Role.DIRECTION)
-        flow.tie(vectors, flow.axis(g, dim, Role.VALUE))
-        if flow.role(v, dim) is not Role.DIRECTION:
-            reason = f'{call.place} divides by its norm, others do not'
-            flow.pin(vectors, reason)
-    return Axes(flow.axes(v)), None
+    if dim >= IN_AND_OUT:
+        return Axes(flow.axes(v)), None
+    vectors, lengths = flow.axis(v, dim, Role.DIRECTION), flow.axes(g)[dim]
+    flow.tie(vectors, lengths)
+    if flow.role(v, dim) is not Role.DIRECTION or not flow.vanishes(g):
+        reason = f'{call.place} divides by its norm, others do not'
+        flow.pin(vectors, reason)
+    axes = list(flow.axes(v))
+    axes[dim] = lengths
+    return Axes(tuple(axes)), None
 
 
 @zeros(aten._weight_norm_interface)

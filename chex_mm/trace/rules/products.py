@@ -165,6 +165,7 @@ def _forward(flow, entering: Tensor, weight: Tensor, groups: int) -> Found:
         leaving = entering.repeat_interleave(per_group)
         if _is_one_kernel(weight, rows, groups):
             return Found(leaving, leaving, columns, is_shared=True)
+        flow.facts.assume(rows, Role.FILTER)
         flow.tie(leaving, rows)
         return Found(rows, rows, columns)
     rows = flow.axis(weight, 0, Role.ROW)
@@ -180,6 +181,7 @@ def _transposed(flow, entering: Tensor, weight: Tensor, groups: int) -> Found:
         rows = torch.zeros(per_group, dtype=torch.long)
         is_shared = _is_one_kernel(weight, into, groups)
         if not is_shared:
+            flow.facts.assume(into, Role.FILTER)
             flow.tie(entering, into)
         into = entering if is_shared else into
         leaving = into.repeat_interleave(per_group)
@@ -194,8 +196,7 @@ def _transposed(flow, entering: Tensor, weight: Tensor, groups: int) -> Found:
 def _is_depthwise(flow, weight, groups: int, transposed=False) -> bool:
     """A kernel, or several, per channel; also where one channel is left."""
     one = weight.shape[0] == groups if transposed else weight.shape[1] == 1
-    is_filter = flow.role(weight, 0) is Role.FILTER
-    return one and (groups > 1 or is_filter)
+    return one and (groups > 1 or flow.role(weight, 0) is Role.FILTER)
 
 
 def _is_one_kernel(weight: Tensor, rows: Tensor, groups: int) -> bool:
