@@ -169,7 +169,7 @@ BUGS = (
         'graph/groups.py',
         '        return int(self.role is Role.DIRECTION)\n',
         '        return 0\n',
-        'surgery/test_directions.py::test_masked_and_narrow_are_equal_and_'
+        'trace/test_directions.py::test_masked_and_narrow_are_equal_and_'
         'finite[rows and columns]',
     ),
     Bug(
@@ -177,14 +177,14 @@ BUGS = (
         'trace/flow.py',
         'return not self.holds_directions(tensor)',
         'return True',
-        'channels/test_directions.py::test_what_needs_zeros_pins_rows',
+        'trace/test_direction_rules.py::test_what_needs_zeros_pins_rows',
     ),
     Bug(
         'lengths alone say what is retained',
         'strategies/exploration.py',
         '            if direction is not None:\n',
         '            if False:\n',
-        'explore/test_directions.py::test_what_it_decides_is_what_it_decides_'
+        'strategies/test_directions.py::test_what_it_decides_is_what_it_decides_'
         'on_plain_weights',
     ),
     Bug(
