@@ -1,6 +1,7 @@
 """Packaging of chex_mm.
 
-torch and mmengine are all it needs; detectors come with the extra `mmdet`.
+torch and mmengine, and what these bring, are all it needs; detectors come with
+the extra `mmdet`.
 As with all packages of OpenMMLab, configs and tools lie in `.mim` of what is
 installed, where `mim` and `chex_mm::...` find them.
 """
@@ -64,8 +65,9 @@ setup(
     license_files=['LICENSE'],
     cmdclass={'build_py': BuildWithTools},
     packages=find_packages(include=['chex_mm', 'chex_mm.*']),
+    package_data={'chex_mm.report': ['*.html']},
     python_requires='>=3.9',
-    install_requires=['torch>=2.1', 'mmengine>=0.10', 'numpy'],
+    install_requires=['torch>=2.1', 'mmengine>=0.10', 'numpy', 'jinja2>=3'],
     extras_require={
         'mmdet': ['mmcv>=2.0.0rc4,<2.2', 'mmdet>=3.3,<3.4'],
         'mmdet3d': ['mmcv>=2.0.0rc4,<2.2', 'mmdet>=3.3,<3.4', 'mmdet3d>=1.4'],

@@ -161,8 +161,8 @@ def test_a_wheel_holds_configs_and_tools(wheel):
     assert {t for t in tools if t.endswith(('.py', '.sh'))} <= inside
     sources = {
         str(path.relative_to(ROOT))
-        for path in (ROOT / 'chex_mm').rglob('*.py')
-        if '.mim' not in path.parts
+        for path in (ROOT / 'chex_mm').rglob('*.*')
+        if path.suffix in ('.py', '.html') and '.mim' not in path.parts
     }
     assert sources <= names
     top = {name.partition('/')[0] for name in names}

@@ -26,7 +26,7 @@ STAGES = (
     'train with CHEX',
     'slim',
     'evaluate masked and slim',
-    'measure latency, draw pictures, report',
+    'measure latency, report',
 )
 
 
@@ -39,8 +39,6 @@ class Demo:
         data: Where its data set belongs.
         work_dir: Where results go unless the command line says otherwise.
         writer: What writes the data set, a module and its function.
-        picture: The function of `chex_mm.report.pictures` that draws
-            detections, and the name of its file.
         metrics: Names in the report, and what the stock metric calls them.
         minutes: Of every stage, on two idle cores.
         side: Height and width of an image to export for; None for clouds,
@@ -51,7 +49,6 @@ class Demo:
     data: str
     work_dir: str
     writer: tuple[str, str]
-    picture: tuple[str, str]
     metrics: dict[str, str]
     minutes: tuple[float, ...]
     side: int | None = None
@@ -63,7 +60,6 @@ DEMOS = {
         data='data/shapes',
         work_dir='work_dirs/demo',
         writer=('synthetic', 'write_shapes'),
-        picture=('draw_detections', 'detections.png'),
         metrics={'bbox': 'coco/bbox_mAP', 'segm': 'coco/segm_mAP'},
         minutes=(0.2, 4.5, 0.6, 1, 0.5),
         side=128,
@@ -73,7 +69,6 @@ DEMOS = {
         data='data/rooms',
         work_dir='work_dirs/demo3d',
         writer=('synthetic_rooms', 'write_rooms'),
-        picture=('draw_rooms', 'rooms.png'),
         metrics={'0.25': 'mAP_0.25', '0.50': 'mAP_0.50'},
         minutes=(0.2, 5, 0.6, 0.6, 0.5),
     ),
@@ -152,28 +147,13 @@ def measure(runners: dict) -> dict[str, float]:
     return latency(models, lambda model: model.test_step(batch))
 
 
-def draw(demo: Demo, runners: dict, work_dir: Path, groups: dict) -> None:
-    """Writes what the slim model detects, and channels over time."""
-    from chex_mm.report import pictures
-
-    function, name = demo.picture
-    getattr(pictures, function)(runners['slim'], work_dir / name)
-    pictures.draw_active(
-        max(work_dir.glob('*/vis_data/scalars.json')),
-        {name: group['dense'] for name, group in groups.items()},
-        work_dir / 'channels.png',
-        'Active channels after each exploration step',
-    )
-
-
 def report(demo: Demo, work_dir: Path, progress: Progress) -> dict:
-    """Evaluates both models and draws; returns what report.json holds."""
+    """Evaluates and times both models; returns what report.json holds."""
     slimmed = json.loads((work_dir / 'slim' / 'report.json').read_text())
     progress.next()
     runners, precision = evaluate(demo, work_dir)
     progress.next()
     times = measure(runners)
-    draw(demo, runners, work_dir, slimmed['groups'])
     return {
         'flops': slimmed['flops'],
         'params': slimmed['params'],
@@ -257,7 +237,7 @@ def main() -> None:
     command('tools/report.py', str(work_dir))
     print(
         f'{progress.seconds / 60:.1f} minutes; see {work_dir}/report.json, '
-        f'channels.png, {demo.picture[1]}, slim/ and report/report.html'
+        'slim/ and report/report.html'
     )
     print('\n'.join(['What you can do next:', *next_steps(demo, work_dir)]))
 

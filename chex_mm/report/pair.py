@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 import torch
-from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import VISUALIZERS
 from mmengine.runner import CheckpointLoader, Runner
-from mmengine.visualization import Visualizer
 from torch import nn
 
 from ..cli.command_line import load_config, use_scope
 from ..deploy.latency import latency
 from ..deploy.slim_directory import CONFIG, WEIGHTS
 from ..deploy.slimming import build_model
-from ..dispatch.randomness import fixed_random_state
 from ..engine.explored_checkpoint import load_weights
 from ..errors import ChexError
-from .figures import WIDTH
-from .pictures import annotated, draw_above
 from .record import RunRecord
 
-LEAST = 0.3  # score of a detection that is drawn
 BATCHES = (1, 8)
 
 
@@ -59,7 +50,7 @@ def load_pair(
     """Both models of a run and `count` of its test samples.
 
     Args:
-        record: Of the run; it has a config and a checkpoint.
+        record: Of the run.
         slim: Directory that tools/slim.py wrote.
         dense: A checkpoint of a run without exploration; without one, the
             last of the run itself, with zeros where channels are inactive.
@@ -75,7 +66,7 @@ def load_pair(
             'to build the models from; pass --samples 0.'
         )
     use_scope(config)
-    path = str(dense or record.checkpoint.path)
+    path = str(dense or record.checkpoint)
     model = build_model(config)
     loaded = CheckpointLoader.load_checkpoint(path, map_location='cpu')
     load_weights(model, loaded.get('state_dict', loaded), path)
@@ -108,8 +99,8 @@ def _test_data(config: Config):
         ) from error
 
 
-def latencies(pair: Pair, repeats: int = 10) -> dict[int, dict[str, float]]:
-    """Median milliseconds of both models, by batch size."""
+def step_times(pair: Pair, repeats: int = 10) -> dict[int, dict[str, float]]:
+    """Median milliseconds of a test step of both models, by batch size."""
     found = {}
     for size in BATCHES:
         batch = pseudo_collate([pair.samples[0]] * size)
@@ -121,51 +112,6 @@ def latencies(pair: Pair, repeats: int = 10) -> dict[int, dict[str, float]]:
     return found
 
 
-@torch.no_grad()
-def side_by_side(pair: Pair) -> Figure | None:
-    """What both models find in the samples, one sample a row.
-
-    None if they find no boxes, which are all that is drawn.
-    """
-    found = _predictions(pair.dense, pair.samples[0])
-    if 'bboxes_3d' in getattr(found, 'pred_instances_3d', ()):
-        draw = _draw_cloud
-    elif 'bboxes' in getattr(found, 'pred_instances', ()):
-        draw = partial(_draw_image, _visualizer(pair))
-    else:
-        return None
-    rows = len(pair.samples)
-    figure = Figure((WIDTH, 0.4 + WIDTH / 2 * rows), layout='constrained')
-    panels = figure.subplots(rows, 2, squeeze=False)
-    for row, sample in zip(panels, pair.samples):
-        for axes, model in zip(row, (pair.dense, pair.slim)):
-            axes.axis('off')
-            draw(axes, pair, model, sample)
-    panels[0][0].set_title(pair.name, fontsize=9)
-    panels[0][1].set_title('slim', fontsize=9)
-    return figure
-
-
-def _predictions(model: nn.Module, sample: dict):
+def predictions(model: nn.Module, sample: dict):
+    """What a model finds in one sample."""
     return model.test_step(pseudo_collate([copy.deepcopy(sample)]))[0]
-
-
-def _visualizer(pair: Pair) -> Visualizer:
-    """That of the run, writing nowhere."""
-    kind = pair.config.get('visualizer', {}).get('type', 'DetLocalVisualizer')
-    visualizer = VISUALIZERS.build(dict(type=kind, name=uuid4().hex))
-    visualizer.dataset_meta = pair.metainfo
-    return visualizer
-
-
-def _draw_image(visualizer, axes, pair: Pair, model, sample: dict) -> None:
-    given = copy.deepcopy(sample)
-    with fixed_random_state():  # colours of masks
-        axes.imshow(annotated(visualizer, model, given, LEAST))
-
-
-def _draw_cloud(axes, pair: Pair, model: nn.Module, sample: dict) -> None:
-    boxes = _predictions(model, sample).pred_instances_3d
-    boxes = boxes[boxes.scores_3d >= LEAST]
-    points = sample['inputs']['points'].numpy()
-    draw_above(axes, points, boxes, pair.metainfo['classes'])

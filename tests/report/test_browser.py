@@ -1,5 +1,6 @@
 """The report in a real browser: on a phone, on a desk and on paper."""
 
+import base64
 import re
 import shutil
 import subprocess
@@ -7,7 +8,9 @@ import subprocess
 import pytest
 from matplotlib.figure import Figure
 
-from chex_mm.report.page import Card, Section, Table, page
+from chex_mm.report.writing import page
+
+from .records import made_record
 
 BROWSER = next(
     filter(None, map(shutil.which, ('chromium', 'google-chrome'))), None
@@ -41,14 +44,17 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp('report')
     picture = folder / 'wide.png'
     Figure(figsize=(14, 3)).savefig(picture)
-    row = tuple(f'a.long.name.of.layer.{n}' for n in range(9))
-    sections = [
-        Section('Wide', 'x ' * 300, (picture,), is_wide=True),
-        Section('Fitting', 'x', (picture,)),
-        Section('Table', 'x', table=Table(row, [row] * 60)),
-        Section('Code', 'x', code='value = ' + '1 + ' * 200),
-    ]
-    text = page('A run', 'What it was.', [Card('50%', 'FLOPs')], sections)
+    data = base64.b64encode(picture.read_bytes()).decode()
+    names = [f'a.long.name.of.layer.{n}' for n in range(9)]
+    times = dict.fromkeys(map(str, range(60)), dict.fromkeys(names, 8.5))
+    files = {names[0]: {'input': [1, 3], 'max_rel_diff': 1e-6}}
+    record = made_record(
+        ' '.join(names),
+        exported={'format': 'onnx', 'files': files, 'latency_ms': times},
+        config='value = ' + '1 + ' * 200,
+    )
+    drawn = {'active_channels': data, 'budget': data}
+    text = page(record, drawn, folder / 'slim')
     file = folder / 'report.html'
     file.write_text(text.replace('</head>', f'{MEASURE}</head>'))
     return file

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from chex_mm.report import pictures
+from chex_mm.report.writing import PICTURES
 
 from .test_command_line import forget_instances
 
@@ -76,7 +76,7 @@ def test_progress_says_what_is_left(demo, capsys):
     said = capsys.readouterr().out
     assert '[1/5] write the data set (about 6 min left' in said
     assert '[3/5] slim (about 3 min left' in said
-    assert '[5/5] measure latency, draw pictures, report (about 1' in said
+    assert '[5/5] measure latency, report (about 1' in said
     assert progress.seconds > 0
 
 
@@ -106,7 +106,6 @@ def test_what_a_demo_names_is_there(demo, task):
     module, function = chosen.writer
     package = import_module(f'chex_mm.engine.datasets.{module}')
     assert callable(getattr(package, function))
-    assert callable(getattr(pictures, chosen.picture[0]))
 
 
 def write_few(monkeypatch, module, function):
@@ -156,7 +155,7 @@ def test_a_very_short_run(demo, task, tmp_path, monkeypatch):
     )
     assert found['max_abs_diff'] < 1e-3
     assert 0 < found['latency_ms']['slim']
-    for name in ('channels.png', chosen.picture[1]):
-        assert (work_dir / name).read_bytes()[1:4] == b'PNG'
+    for name in PICTURES:
+        assert (work_dir / f'report/{name}.png').read_bytes()[1:4] == b'PNG'
     page = (work_dir / 'report/report.html').read_text()
     assert '<h2>Latency</h2>' in page and '<h2>Detections</h2>' in page

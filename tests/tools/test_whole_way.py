@@ -47,7 +47,7 @@ def test_from_config_to_file(name, tmp_path, monkeypatch, capsys):
     assert report['max_rel_diff'] < 1e-4
     command(monkeypatch, 'report.py', 'work', '--slim=slim', '--samples=1')
     page = (tmp_path / 'work/report/report.html').read_text()
-    assert 'CHEX' in page and (tmp_path / 'work/report/cost.png').is_file()
+    assert 'CHEX' in page and (tmp_path / 'work/report/budget.png').is_file()
     made = ['slim/slim_config.py', 'slim/slim.pth', '--shape', SIDE]
     if name == POINTS:
         with pytest.raises(SystemExit) as stopped:

@@ -1,10 +1,16 @@
-"""What became of channels, from masks written by hand."""
+"""What became of channels and what it cost, from records by hand."""
 
 import pytest
 import torch
 
-from chex_mm.report.compute import running_compute
-from chex_mm.report.flows import FATES, Changes, changes, fates
+from chex_mm.report.numbers import (
+    FATES,
+    fates,
+    main_metrics,
+    running_compute,
+)
+
+from .records import made_record
 
 # A column per channel; after its name what becomes of it.
 STEPS = """
@@ -42,12 +48,6 @@ def test_groups_are_told_apart():
     assert found['other'] == [1, 2, 2, 1, 1]
 
 
-def test_changes_are_counted_over_all_groups():
-    two = [{**masks, 'other': ~masks['conv']} for masks in history()]
-    assert changes(history()) == [Changes(1, 2), Changes(2, 2), Changes(1, 0)]
-    assert changes(two) == [Changes(3, 3), Changes(4, 4), Changes(1, 1)]
-
-
 def test_compute_is_the_share_of_each_stretch():
     run = dict(
         length=100,
@@ -70,3 +70,10 @@ def test_what_was_before_the_first_entry_counts_as_dense():
         entries=[dict(iteration=4, flops=1)],
     )
     assert running_compute(run)[1] == pytest.approx([0.4, 0.7])
+
+
+def test_details_of_a_metric_are_left_out():
+    names = 'coco/bbox_mAP', 'coco/bbox_mAP_50', 'coco/segm_mAP', 'mAR'
+    record = made_record(metrics=dict.fromkeys(names, ([1], [0.5])))
+    found = main_metrics(record)
+    assert found == ['mAR', 'coco/bbox_mAP', 'coco/segm_mAP']
