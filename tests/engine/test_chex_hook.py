@@ -197,6 +197,7 @@ def test_log_and_scalars(tmp_path):
         'chex/added',
         'chex/removed',
         'chex/seconds',
+        'chex/mean_scale',
         'chex/active/backbone.stem.0',
         'chex/active/backbone.inner.0',
         'chex/active/neck.0',

@@ -80,30 +80,6 @@ def test_costs_are_those_of_the_graph(run):
     assert stem == dict(flops=64 * weights, params=weights + 2 * 16)
 
 
-def test_scales_are_those_of_active_channels_before_the_first_step(tmp_path):
-    explored = explorer()
-    record = History(tmp_path, explored, SCHEDULE, LENGTH)
-    norms = [m for m in explored.model.modules() if hasattr(m, 'running_var')]
-    with torch.no_grad():
-        for number, norm in enumerate(norms, 1):
-            norm.weight.fill_(-number)
-    explored.enforce()
-    active = {n: int(mask.sum()) for n, mask in explored.keep.items()}
-    step(explored, record)
-    with torch.no_grad():
-        norms[0].weight.fill_(7)
-    step(explored, record)
-    scales = read_history(tmp_path / FILE)['scales']
-    found = {n: sorted(set(each.tolist())) for n, each in scales.items()}
-    # Stem and outer convolution end in one stream.
-    assert found == {
-        'backbone.stem.0': [1, 3],
-        'backbone.inner.0': [2],
-        'neck.0': [4],
-    }
-    assert len(scales['backbone.stem.0']) == 2 * active['backbone.stem.0']
-
-
 def test_a_resumed_run_goes_on_in_its_file(run, tmp_path):
     _, whole = run
     explored = explorer()
@@ -117,7 +93,6 @@ def test_a_resumed_run_goes_on_in_its_file(run, tmp_path):
     assert [e['step'] for e in again['entries']] == [0, 1, 2, 3, 4]
     for one, other in zip(whole['entries'], again['entries']):
         assert torch.equal(one['masks'], other['masks'])
-    assert again['scales'].keys() == whole['scales'].keys()
 
 
 def test_a_run_resumed_elsewhere_starts_where_it_is(tmp_path):

@@ -24,7 +24,6 @@ from torch import Tensor
 from ...errors import ChexError, one_line
 from ...files import replacing
 from ...graph.graph import ChannelGraph
-from ...graph.groups import Role
 from ...strategies.exploration import ChannelExplorer
 from ...strategies.regrowth import regrow_factor
 
@@ -55,7 +54,6 @@ class History:
         self.path = Path(work_dir, FILE)
         self.explorer = explorer
         parts = cost_of_parts(explorer.graph, {})
-        before = self._before()
         self.state = dict(
             groups={n: len(mask) for n, mask in explorer.keep.items()},
             budget=asdict(explorer.budget),
@@ -63,8 +61,7 @@ class History:
             schedule=list(schedule),
             length=length,
             dense=dict(total_cost(parts), parts=parts),
-            entries=before['entries'],
-            scales=before['scales'],
+            entries=self._before(),
         )
         done = explorer.steps_done
         self.add(schedule[done - 1] if done else 0)
@@ -80,12 +77,6 @@ class History:
         step = explorer.steps_done
         if entries and entries[-1]['step'] == step:
             return  # a resumed run knows it
-        if step and not self.state['scales'] and entries:
-            self.state['scales'] = active_scales(
-                explorer.graph,
-                explorer.state_dict()['memory'],
-                masks(self.state, entries[-1]),
-            )
         parts = cost_of_parts(explorer.graph, explorer.keep)
         entries.append(
             dict(
@@ -103,15 +94,15 @@ class History:
         )
         self._write()
 
-    def _before(self) -> dict:
+    def _before(self) -> list[dict]:
         """What the run did before it was resumed, if its file is there.
 
         A file that says something else is kept under another name: a run
         never depends on it.
         """
-        done, nothing = self.explorer.steps_done, dict(entries=[], scales={})
+        done = self.explorer.steps_done
         if not (done and is_main_process() and self.path.exists()):
-            return nothing
+            return []
         try:
             found = read_history(self.path)
             _check_groups(found, self.explorer.keep)
@@ -123,9 +114,8 @@ class History:
                 logger='current',
                 level=logging.WARNING,
             )
-            return nothing
-        entries = [e for e in found['entries'] if e['step'] <= done]
-        return dict(entries=entries, scales=found['scales'])
+            return []
+        return [e for e in found['entries'] if e['step'] <= done]
 
     def _write(self) -> None:
         if is_main_process():
@@ -150,7 +140,6 @@ def read_history(path: str | Path) -> dict:
             for key, kind in ENTRY.items():
                 if not isinstance(entry[key], kind):
                     raise TypeError(f'{key} is {entry[key]!r}')
-        dict(found['scales'])
     except Exception as error:  # whatever a file may hold
         raise ChexError(
             f'{path} is not the history of a run: {type(error).__name__}: '
@@ -178,31 +167,6 @@ def masks(state: Mapping, entry: Mapping) -> dict[str, Tensor]:
     bits = np.unpackbits(entry['masks'].numpy(), count=sum(sizes.values()))
     parts = torch.from_numpy(bits).bool().split(list(sizes.values()))
     return dict(zip(sizes, parts))
-
-
-def active_scales(
-    graph: ChannelGraph, tensors: Mapping[str, Tensor], keep: Mapping
-) -> dict[str, Tensor]:
-    """|scale| of the norms on active channels, by group.
-
-    Args:
-        graph: The channels.
-        tensors: Dense, by name.
-        keep: The active channels, by group.
-    """
-    found = {}
-    for name, mask in keep.items():
-        scales = [
-            tensors[piece.tensor]
-            .detach()
-            .abs()
-            .float()
-            .cpu()[piece.positions(mask)]
-            for piece in graph.groups[name].with_role(Role.SCALE)
-        ]
-        if scales:
-            found[name] = torch.cat(scales)
-    return found
 
 
 def cost_of_parts(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+import torch
 from mmengine.runner import Runner
 
 from ...budget.allocation import reachable_range
+from ...graph.groups import Role
 from ...strategies.exploration import ChannelExplorer
 from ...strategies.plan import Plan, StepReport
 
@@ -82,6 +84,7 @@ def report_step(
             'chex/added': report.added,
             'chex/removed': report.removed,
             'chex/seconds': seconds,
+            **mean_scale(explorer),
             **{
                 f'chex/active/{name}': count
                 for name, count in report.active.items()
@@ -89,6 +92,18 @@ def report_step(
         },
         step=runner.iter + 1,
     )
+
+
+def mean_scale(explorer: ChannelExplorer) -> dict[str, float]:
+    """The mean |γ| of the active channels, unless no norm has one."""
+    found = [
+        explorer.sub_model.recall(piece.tensor).cpu()[piece.positions(mask)]
+        for name, mask in explorer.keep.items()
+        for piece in explorer.groups[name].with_role(Role.SCALE)
+    ]
+    if not found:
+        return {}
+    return {'chex/mean_scale': float(torch.cat(found).abs().mean())}
 
 
 def _cost_name(explorer: ChannelExplorer) -> str:
