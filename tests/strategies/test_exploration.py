@@ -414,6 +414,7 @@ def test_a_compact_state_survives_too_and_may_change_its_execution():
             assert torch.allclose(resumed.sub_model[name], tensor, atol=1e-6)
 
 
+@pytest.mark.slow
 @executions
 def test_memory_does_not_grow(execution):
     """Two hundred steps leave no tensors behind."""
