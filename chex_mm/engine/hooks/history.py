@@ -11,7 +11,7 @@ import itertools
 import logging
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -40,7 +40,6 @@ class History:
     Args:
         work_dir: Of the run.
         explorer: As the run starts with it, or goes on with it.
-        schedule: Iterations after which steps are due.
         length: Iterations of the run.
     """
 
@@ -48,7 +47,6 @@ class History:
         self,
         work_dir: str | Path,
         explorer: ChannelExplorer,
-        schedule: Sequence[int],
         length: int,
     ):
         self.path = Path(work_dir, FILE)
@@ -58,13 +56,13 @@ class History:
             groups={n: len(mask) for n, mask in explorer.keep.items()},
             budget=asdict(explorer.budget),
             execution=explorer.settings.execution,
-            schedule=list(schedule),
+            schedule=list(explorer.schedule),
             length=length,
             dense=dict(total_cost(parts), parts=parts),
             entries=self._before(),
         )
         done = explorer.steps_done
-        self.add(schedule[done - 1] if done else 0)
+        self.add(explorer.schedule[done - 1] if done else 0)
 
     def add(self, iteration: int, seconds: float = 0.0) -> None:
         """Adds the sub-model of now; to be called after every step.
