@@ -22,7 +22,7 @@ def explorer():
     graph = chex_mm.trace_channels(model, (torch.randn(1, 3, 8, 8),))
     budget = chex_mm.Budget('flops', keep=0.5)
     return chex_mm.ChannelExplorer(
-        model, graph, budget, len(SCHEDULE), divisor=1
+        model, graph, budget, schedule=SCHEDULE, divisor=1
     )
 
 
@@ -35,7 +35,7 @@ def step(explorer, record):
 def run(tmp_path):
     """A finished exploration, and what its file says."""
     explored = explorer()
-    record = History(tmp_path, explored, SCHEDULE, LENGTH)
+    record = History(tmp_path, explored, LENGTH)
     for _ in SCHEDULE:
         step(explored, record)
     return explored, read_history(tmp_path / FILE)
@@ -85,7 +85,7 @@ def test_a_resumed_run_goes_on_in_its_file(run, tmp_path):
     explored = explorer()
     for _ in range(2):
         explored.step()
-    record = History(tmp_path, explored, SCHEDULE, LENGTH)
+    record = History(tmp_path, explored, LENGTH)
     assert len(read_history(tmp_path / FILE)['entries']) == 5  # untouched
     for _ in range(2):
         step(explored, record)
@@ -99,7 +99,7 @@ def test_a_run_resumed_elsewhere_starts_where_it_is(tmp_path):
     explored = explorer()
     for _ in range(2):
         explored.step()
-    record = History(tmp_path, explored, SCHEDULE, LENGTH)
+    record = History(tmp_path, explored, LENGTH)
     step(explored, record)
     entries = read_history(tmp_path / FILE)['entries']
     assert [e['step'] for e in entries] == [2, 3]
@@ -107,13 +107,13 @@ def test_a_run_resumed_elsewhere_starts_where_it_is(tmp_path):
 
 
 def test_a_new_run_forgets_the_old_one(run, tmp_path):
-    History(tmp_path, explorer(), SCHEDULE, LENGTH)
+    History(tmp_path, explorer(), LENGTH)
     assert len(read_history(tmp_path / FILE)['entries']) == 1
 
 
 def test_only_the_first_rank_writes(tmp_path, monkeypatch):
     monkeypatch.setattr(history, 'is_main_process', lambda: False)
-    History(tmp_path, explorer(), SCHEDULE, LENGTH)
+    History(tmp_path, explorer(), LENGTH)
     assert [*tmp_path.iterdir()] == []
 
 
@@ -160,7 +160,7 @@ def test_a_broken_history_is_set_aside(run, tmp_path, kind):
     for _ in range(2):
         explored.step()
     with patch.object(history, 'print_log') as told:
-        record = History(tmp_path, explored, SCHEDULE, LENGTH)
+        record = History(tmp_path, explored, LENGTH)
     step(explored, record)
     assert [e['step'] for e in read_history(path)['entries']] == [2, 3]
     (old,) = tmp_path.glob(f'{FILE}.old*')
@@ -169,7 +169,7 @@ def test_a_broken_history_is_set_aside(run, tmp_path, kind):
     BROKEN['text'](path, run[1])
     again = explorer()
     again.step()
-    History(tmp_path, again, SCHEDULE, LENGTH)
+    History(tmp_path, again, LENGTH)
     assert (tmp_path / f'{FILE}.old2').read_text() == 'hello'
 
 
@@ -186,6 +186,6 @@ def test_a_broken_history_is_refused_in_one_line(run, tmp_path, kind):
 def test_it_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     path, stored = tmp_path / FILE, []
     monkeypatch.setattr('os.fsync', lambda file: stored.append(path.is_file()))
-    record = History(tmp_path, explored := explorer(), SCHEDULE, LENGTH)
+    record = History(tmp_path, explored := explorer(), LENGTH)
     step(explored, record)
     assert stored == [False, True]

@@ -72,6 +72,9 @@ def test_a_page_and_its_pictures(run):
     assert re.search(r'torch 2\.\d', text)
     # Nothing unfinished is left.
     assert not [p for p in run.iterdir() if p.name.startswith('.')]
+    write_report(run, Request(samples=0))
+    left = {each.name for each in path.parent.glob('*.png')}
+    assert left == DRAWN - {'latency.png'}
 
 
 def test_numbers_are_those_of_the_slim_model(run):
