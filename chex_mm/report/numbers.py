@@ -1,4 +1,4 @@
-"""The numbers that a report tells, computed from the record of a run alone."""
+"""The numbers that a report tells, computed from the record of a run."""
 
 from __future__ import annotations
 
