@@ -22,7 +22,7 @@ from chex_mm.cli.command_line import (
     run_command,
     use_scope,
 )
-from chex_mm.cli.progress import Stages
+from chex_mm.cli.progress import stages
 
 LEAST_SHARE = 0.001  # of the model's FLOPs, to be listed
 
@@ -94,8 +94,8 @@ def run(arguments: Namespace) -> Analysis:
             shape=shape,
             divisor=arguments.divisor,
         )
-        with Stages(options.stages) as stages:
-            return analyse(arguments.config, config, options, stages.next)
+        with stages(2 + options.verify):
+            return analyse(arguments.config, config, options)
     except ValueError as error:
         raise CommandError(str(error)) from error
 

@@ -9,7 +9,7 @@ from argparse import Namespace
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from chex_mm.adopt.chexify import STAGES, Adoption, Chexified, chexify
+from chex_mm.adopt.chexify import Adoption, Chexified, chexify
 from chex_mm.cli.command_line import (
     CommandError,
     command_parser,
@@ -19,7 +19,7 @@ from chex_mm.cli.command_line import (
     run_command,
     use_scope,
 )
-from chex_mm.cli.progress import Stages
+from chex_mm.cli.progress import stages
 from chex_mm.files import check_file
 
 
@@ -100,11 +100,10 @@ def run(arguments: Namespace) -> Chexified:
     config = load_config(arguments.config)
     quiet()
     use_scope(config)
-    with Stages(STAGES) as stages:
+    with stages(3):
         return chexify(
             *(arguments.config, config, arguments.out, adoption),
             overwrite=arguments.overwrite,
-            told=stages.next,
         )
 
 

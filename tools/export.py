@@ -22,7 +22,7 @@ from chex_mm.cli.command_line import (
     run_command,
     use_scope,
 )
-from chex_mm.cli.progress import Stages
+from chex_mm.cli.progress import stages
 from chex_mm.deploy.export import FORMATS
 from chex_mm.deploy.export_report import Options, export_detector
 
@@ -86,10 +86,9 @@ def run(arguments: Namespace) -> tuple[Path, dict]:
         opset=arguments.opset,
         repeats=arguments.repeats,
     )
-    with Stages(options.stages) as stages:
+    with stages(2 + len(options.batches) * bool(options.repeats)):
         report = export_detector(
-            *(config, checkpoint, out, options, arguments.overwrite),
-            told=stages.next,
+            config, checkpoint, out, options, arguments.overwrite
         )
     return out, report
 

@@ -16,9 +16,9 @@ from chex_mm.cli.command_line import (
     run_command,
     use_scope,
 )
-from chex_mm.cli.progress import Stages
+from chex_mm.cli.progress import stage, stages
 from chex_mm.deploy.slim_directory import check_target, write_directory
-from chex_mm.deploy.slimming import IMAGES, SLIM_STAGES, slim_checkpoint
+from chex_mm.deploy.slimming import IMAGES, slim_checkpoint
 
 
 def parse_arguments() -> Namespace:
@@ -58,11 +58,9 @@ def main() -> None:
     use_scope(config)
     check_target(arguments.out, arguments.overwrite)
     checkpoint = find_checkpoint(arguments.checkpoint)
-    with Stages(SLIM_STAGES + 1) as stages:
-        slimmed = slim_checkpoint(
-            config, checkpoint, arguments.images, stages.next
-        )
-        stages.next(f'write {arguments.out}')
+    with stages(4):
+        slimmed = slim_checkpoint(config, checkpoint, arguments.images)
+        stage(f'write {arguments.out}')
         report = write_directory(
             arguments.out, config, slimmed, arguments.overwrite
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from ..cli.progress import Told, silent
+from ..cli.progress import stage
 from ..files import replacing
 from . import headline, sections
 from .comparison import compared
@@ -16,7 +16,6 @@ from .record import read_run
 from .sections import Artist, Request
 
 PAGE = 'report.html'
-STAGES = 4
 PICTURES = tuple(
     f'{name}.png'
     for name in (
@@ -38,7 +37,6 @@ def write_report(
     directory: str | Path,
     request: Request | None = None,
     out: Path | None = None,
-    told: Told = silent,
 ) -> Path:
     """Writes the report of a run and returns its page.
 
@@ -46,23 +44,22 @@ def write_report(
         directory: The work directory.
         request: What else to show.
         out: A folder; default: `report` in the work directory.
-        told: Is told what begins, `STAGES` times.
 
     Raises:
         ChexError: There is nothing to report on.
     """
     directory, request = Path(directory), request or Request()
     slim = request.slim or directory / 'slim'
-    told('read the run')
+    stage('read the run')
     record = read_run(directory, slim)
     path = (out or directory / 'report') / PAGE
     with replacing(path) as unfinished:
         artist = Artist(record, unfinished.parent)
-        told('draw what was explored')
+        stage('draw what was explored')
         found = [*sections.explored(artist), *sections.trained(artist)]
-        told('run the dense and the slim model')
+        stage('run the dense and the slim model')
         found += compared(artist, slim, request)
-        told(f'write {path}')
+        stage(f'write {path}')
         found += sections.made_with(record)
         text = page(*headline.headline(record), found)
         unfinished.write_text(text, encoding='utf-8')
