@@ -18,6 +18,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from ..engine import models
 from ..engine.models.slim_model import plain_architecture, type_name
 from ..errors import ChexError
 from .slimming import Slimmed
@@ -25,7 +26,7 @@ from .slimming import Slimmed
 WEIGHTS, REPORT = 'slim.pth', 'report.json'
 CONFIG, STANDALONE = 'slim_config.py', 'standalone_config.py'
 BUILDER = 'slim_model'
-MODELS = Path(__file__).parent / 'models'
+MODELS = Path(models.__file__).parent
 # mmengine puts the folder of a config in place of the braces.
 FIND_BUILDER = "import sys\n\nsys.path.insert(0, '{{ fileDirname }}')\n\n"
 
