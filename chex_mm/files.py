@@ -37,6 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
     It lies in a folder of its own beside `path`, where files that belong to
     it (external weights) may be written too; those are moved first.
     """
+    path = path.resolve()  # a link stays one, what it points to is replaced
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
         prefix=f'.{path.name}-', dir=path.parent

@@ -1,4 +1,4 @@
-"""Puts every error message of the package into the page about them.
+"""Puts what the source says into pages: all messages, all patches.
 
 A hook of MkDocs. Messages are read from the source, so that none is missing
 and none is out of date.
@@ -10,6 +10,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from chex_mm.patches import table
+
 ROOT = Path(__file__).resolve().parent.parent
 # What is called with the text of an error.
 ERRORS = (
@@ -19,6 +21,7 @@ ERRORS = (
 # Functions that return one.
 RETURN_ERRORS = ('_said_of', '_of_a_file', '_misfit', 'unknown_text')
 PLACE = '<!-- messages -->'
+PATCHES = '<!-- patches -->'
 # Folder to what a reader knows it by.
 ROOMS = {
     'tools': 'Command lines',
@@ -39,12 +42,11 @@ ROOMS = {
 
 
 def on_page_markdown(markdown: str, **_) -> str:
-    """The page with all messages where it asks for them."""
-    return (
-        markdown.replace(PLACE, all_messages())
-        if PLACE in markdown
-        else (markdown)
-    )
+    """The page with messages and patches where it asks for them."""
+    for place, text in ((PLACE, all_messages), (PATCHES, table)):
+        if place in markdown:
+            markdown = markdown.replace(place, text())
+    return markdown
 
 
 def all_messages() -> str:

@@ -17,6 +17,17 @@ def test_a_file_gets_its_name_at_the_end(tmp_path):
     assert names == ['a.data', 'a.txt']
 
 
+def test_what_a_link_points_to_is_written(tmp_path):
+    target, link = tmp_path / 'disk' / 'a.txt', tmp_path / 'a.txt'
+    target.parent.mkdir()
+    target.write_text('old')
+    link.symlink_to(target)
+    with replacing(link) as unfinished:
+        unfinished.write_text('new')
+    assert link.is_symlink()
+    assert target.read_text() == 'new'
+
+
 def test_what_goes_wrong_leaves_the_old_file(tmp_path):
     path = tmp_path / 'a.txt'
     path.write_text('old')

@@ -195,8 +195,8 @@ def settle_norms(
     statistics unlike their input, rounding errors would grow.
     """
 
-    def fit(module, args):
-        (x,) = args
+    def fit(module, args, kwargs):
+        (x,) = *args, *kwargs.values()
         others = [dim for dim in range(x.dim()) if dim != 1]
         module.running_mean.copy_(x.mean(others))
         module.running_var.uniform_(0.5, 2, generator=generator)
@@ -208,10 +208,14 @@ def settle_norms(
             module.weight.uniform_(0.25, 0.75, generator=generator)
             module.bias.normal_(0, 0.3, generator=generator)
         if getattr(module, 'running_mean', None) is not None:
-            hooks.append(module.register_forward_pre_hook(fit))
-    run(model)
-    for hook in hooks:
-        hook.remove()
+            hooks.append(
+                module.register_forward_pre_hook(fit, with_kwargs=True)
+            )
+    try:
+        run(model)
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def random_keep(

@@ -18,7 +18,6 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from ..engine import models
 from ..engine.models.slim_model import plain_architecture, type_name
 from ..errors import ChexError
 from .slimming import Slimmed
@@ -26,7 +25,16 @@ from .slimming import Slimmed
 WEIGHTS, REPORT = 'slim.pth', 'report.json'
 CONFIG, STANDALONE = 'slim_config.py', 'standalone_config.py'
 BUILDER = 'slim_model'
-MODELS = Path(models.__file__).parent
+KERNELS = 'slim_kernels'
+WRITTEN = {
+    WEIGHTS,
+    REPORT,
+    CONFIG,
+    STANDALONE,
+    f'{BUILDER}.py',
+    f'{KERNELS}.py',
+}
+MODELS = Path(__file__).parents[1] / 'engine' / 'models'
 # mmengine puts the folder of a config in place of the braces.
 FIND_BUILDER = "import sys\n\nsys.path.insert(0, '{{ fileDirname }}')\n\n"
 
@@ -62,6 +70,8 @@ def write_directory(
 ) -> dict:
     """Writes configs, weights, the stand-alone builder and a report.
 
+    Of a directory that is replaced, files of other names stay.
+
     Returns:
         What `report.json` holds.
 
@@ -77,12 +87,26 @@ def write_directory(
             root = Path(unfinished, directory.name)
             root.mkdir()
             report = _fill(root, config, slimmed)
-            if directory.exists():
-                directory.rename(Path(unfinished, 'old'))
-            root.rename(directory)
+            _put_in_place(root, directory, Path(unfinished, 'old'))
     except OSError as error:
         raise ChexError(f'{directory} cannot be written: {error}') from error
     return report
+
+
+def _put_in_place(root: Path, directory: Path, old: Path) -> None:
+    """Makes `root` be `directory`; what was there is back if that fails."""
+    if not directory.exists():
+        root.rename(directory)
+        return
+    directory.rename(old)
+    try:
+        root.rename(directory)
+    except OSError:
+        old.rename(directory)
+        raise
+    for each in old.iterdir():
+        if each.name not in WRITTEN:
+            each.rename(directory / each.name)
 
 
 def slim_config(config: Config, channels: dict[str, dict]) -> Config:
@@ -172,7 +196,7 @@ def _fill(folder: Path, config: Config, slimmed: Slimmed) -> dict:
     (folder / STANDALONE).write_text(FIND_BUILDER + text, encoding='utf-8')
     shutil.copyfile(MODELS / 'standalone.py', folder / f'{BUILDER}.py')
     if any('missing_columns' in each for each in slimmed.channels.values()):
-        shutil.copy(MODELS / 'slim_kernels.py', folder)
+        shutil.copy(MODELS / f'{KERNELS}.py', folder)
     (folder / WEIGHTS).write_bytes(_weights_file(slimmed.narrow, slimmed.meta))
     report = slim_report(slimmed)
     (folder / REPORT).write_text(json.dumps(report, indent=2) + '\n')

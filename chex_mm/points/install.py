@@ -72,13 +72,19 @@ def _redirect(function: FunctionType, kernel) -> None:
     """
     if function.__code__ is _choose.__code__:
         return
+    if function.__closure__:
+        raise ValueError(
+            f'{function.__module__}.{function.__qualname__} has a closure, so '
+            'that it cannot take other code; declare a kernel for the '
+            'function that it wraps.'
+        )
     original = FunctionType(
         function.__code__,
         function.__globals__,
         function.__name__,
         function.__defaults__,
-        function.__closure__,
     )
+    original.__kwdefaults__ = function.__kwdefaults__
     function.__wrapped__ = original  # keeps the signature
     function.__defaults__ = None
     function.__kwdefaults__ = {'_chosen': _by_device(original, kernel)}

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Generator, Tensor, nn
@@ -35,15 +36,17 @@ from .state import check_state, signature
 class ChannelExplorer:
     """Trains a sub-model that changes its channels within a budget.
 
-    The constructor makes the initial sub-model; `step` changes it,
-    `total_steps` times in all, after which the budget holds; `enforce` must
-    follow every optimizer step.
+    The constructor makes the initial sub-model; `after_step`, to be called
+    after every optimizer step, keeps it and changes it when the schedule says
+    so. After the last change the budget holds.
 
     Args:
         model: The model in training, dense and not wrapped.
         graph: Its channels.
         budget: What the final sub-model may cost.
-        total_steps: Number of steps until the structure is fixed.
+        total_steps: Number of changes; they are made by `step` where there
+            is no schedule, and `enforce` follows every optimizer step.
+        schedule: The iterations, from 1, after which a change is due.
         **settings: See `ExplorerSettings`.
     """
 
@@ -52,16 +55,13 @@ class ChannelExplorer:
         model: nn.Module,
         graph: ChannelGraph,
         budget: Budget,
-        total_steps: int,
+        total_steps: int | None = None,
+        schedule: Sequence[int] = (),
         **settings,
     ):
-        if not is_whole(total_steps) or total_steps < 1:
-            raise ValueError(
-                f'total_steps={total_steps!r}: an exploration needs at least '
-                'one step.'
-            )
+        self.schedule = tuple(schedule)
+        self.total_steps = _checked_steps(total_steps, self.schedule)
         self.model, self.graph, self.budget = model, graph, budget
-        self.total_steps = total_steps
         self.settings = choice = ExplorerSettings(**settings)
         space = AllocationSpace.build(
             graph, budget, choice.scope, choice.exclude, choice.divisor
@@ -90,6 +90,10 @@ class ChannelExplorer:
     def is_finished(self) -> bool:
         """Whether the structure is fixed."""
         return self.steps_done >= self.total_steps
+
+    def is_due(self, iteration: int) -> bool:
+        """Whether the schedule asks for a change after so many iterations."""
+        return self.steps_done < bisect_right(self.schedule, iteration)
 
     def share(self) -> float:
         """Cost of the current sub-model over the cost of the dense one."""
@@ -140,6 +144,7 @@ class ChannelExplorer:
         self.steps_done = plan.step
         return StepReport(
             step=plan.step,
+            regrow_factor=plan.regrow_factor,
             share=self.share(),
             retained_share=self.space.share(count_active(plan.retained)),
             active=count_active(self.keep),
@@ -156,6 +161,34 @@ class ChannelExplorer:
     ) -> StepReport:
         """Prunes, regrows and restores: `apply(plan(), ...)`."""
         return self.apply(self.plan(), optimizer, copies)
+
+    def after_step(
+        self,
+        iteration: int,
+        optimizer: Optimizer | None = None,
+        copies: Iterable[nn.Module] = (),
+        make_plan: Callable[[ChannelExplorer], Plan] | None = None,
+    ) -> StepReport | None:
+        """Keeps the sub-model after an optimizer step, changes it if due.
+
+        Args:
+            iteration: How many iterations are done.
+            optimizer: As in `apply`.
+            copies: As in `apply`.
+            make_plan: Decides, by default `plan`; on several ranks one plan
+                has to reach all of them.
+
+        Returns:
+            What was done, if a change was due.
+        """
+        copies = tuple(copies)
+        self.enforce()
+        for copy in copies:
+            self.enforce(copy)
+        if not self.is_due(iteration):
+            return None
+        plan = self.plan() if make_plan is None else make_plan(self)
+        return self.apply(plan, optimizer, copies)
 
     def verify(self, inputs, also: Sequence = ()) -> None:
         """Refuses a sub-model that is another model once it is narrow.
@@ -278,3 +311,31 @@ class ChannelExplorer:
         """A fresh one per draw, so that no random state needs saving."""
         key = f'{self.settings.seed}/{step}/{name}'
         return Generator().manual_seed(zlib.crc32(key.encode()))
+
+
+def _checked_steps(total_steps: int | None, schedule: tuple[int, ...]) -> int:
+    """How many changes there will be.
+
+    Raises:
+        ValueError: None, or the schedule is no row of later and later
+            iterations, or not of that length.
+    """
+    pairs = zip((0, *schedule), schedule)
+    if not all(is_whole(n) and before < n for before, n in pairs):
+        raise ValueError(
+            f'schedule={schedule!r} must be whole numbers from 1, each larger '
+            'than the one before, such as range(500, 10001, 500).'
+        )
+    if total_steps is None and schedule:
+        return len(schedule)
+    if not is_whole(total_steps) or total_steps < 1:
+        raise ValueError(
+            f'total_steps={total_steps!r}: an exploration needs at least '
+            'one step.'
+        )
+    if schedule and len(schedule) != total_steps:
+        raise ValueError(
+            f'total_steps={total_steps}, but the schedule has {len(schedule)} '
+            'steps; leave total_steps out.'
+        )
+    return total_steps

@@ -45,6 +45,7 @@ class StepReport:
 
     Attributes:
         step: Number of the step.
+        regrow_factor: Share of each group that regrew.
         share: Cost of the sub-model over the cost of the dense model.
         retained_share: The same before regrowth.
         active: Active channels per explored group.
@@ -53,6 +54,7 @@ class StepReport:
     """
 
     step: int
+    regrow_factor: float
     share: float
     retained_share: float
     active: dict[str, int]

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
+from ..dispatch.randomness import fixed_random_state
 from ..errors import ChexError
 from .lockstep import Follow, Record, gap
 
@@ -62,7 +63,8 @@ def compare(
 ) -> Difference:
     """Runs both models and compares their outputs.
 
-    Both run in eval mode, without gradients, on the same random numbers;
+    Both run in eval mode, without gradients, on the same random numbers of
+    torch, numpy and Python;
     modes and random states are put back.
 
     Args:
@@ -97,8 +99,11 @@ def _evaluation(model: nn.Module) -> Iterator[None]:
     training = {module: module.training for module in model.modules()}
     devices = {p.device for p in model.parameters() if p.is_cuda}
     try:
-        with torch.random.fork_rng(devices), torch.no_grad():
-            torch.default_generator.manual_seed(0)
+        with (
+            torch.random.fork_rng(devices),
+            fixed_random_state(),
+            torch.no_grad(),
+        ):
             for device in devices:  # others stay as they are
                 torch.cuda.default_generators[device.index].manual_seed(0)
             model.eval()

@@ -5,6 +5,11 @@ is nearly equal. `Record` notes what every operator of one run decided,
 `Follow` hands it out in a second run of the same operators. A kernel inside
 an autograd function is one operator: which points it sampled or grouped no
 other operator shows.
+
+Example: scores 0.70000 and 0.69999 are sorted in the first run, and come out
+as 0.69999 and 0.70000 in the second. Without help the second picks the other
+box; under `Follow` it picks the box of the first, counts one decision that it
+would have taken otherwise (`flipped`) and how far the scores are apart.
 """
 
 from __future__ import annotations

@@ -1,8 +1,29 @@
-"""What a trace found out, and the channel graph that follows from it.
+"""What a trace found out: which labels live where, are tied, are pinned.
 
-A trace only writes down facts: which labels live where, which are tied, which
-are pinned and why. Grouping is a function of the facts, so that facts of
-several runs (inference, training, replay) simply add up.
+Facts of several runs (inference, training, replay) simply add up.
+
+Example, two convolutions that meet in a sum:
+    >>> from torch import nn
+    >>> from chex_mm.trace.flow import Flow
+    >>> from chex_mm.trace.rules import RULES
+    >>> a, b = (nn.Conv2d(3, 4, 1, bias=False) for _ in range(2))
+    >>> facts = Facts()
+    >>> weights = {'a.weight': a.weight, 'b.weight': b.weight}
+    >>> with torch.no_grad(), Flow(weights, facts, RULES) as flow:
+    ...     x = torch.zeros(1, 3, 2, 2)
+    ...     y = a(x) + b(x)
+    >>> for space in facts.spaces.values():
+    ...     print(space.tensor, space.dim, space.labels.tolist())
+    a.weight 1 [1, 2, 3]
+    a.weight 0 [4, 5, 6, 7]
+    b.weight 1 [8, 9, 10]
+    b.weight 0 [11, 12, 13, 14]
+    >>> facts.ties[0].pairs.tolist()  # rows of a with rows of b
+    [[4, 11], [5, 12], [6, 13], [7, 14]]
+    >>> [labels.tolist() for labels, _ in facts.pins]  # x has a fixed size
+    [[1, 2, 3], [8, 9, 10]]
+    >>> flow.labels(y)[0, :, 0, 0].tolist()
+    [4, 5, 6, 7]
 """
 
 from __future__ import annotations

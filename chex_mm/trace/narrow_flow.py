@@ -3,6 +3,11 @@
 Labels are those of the model, so whatever is right meets as it met there;
 every fact that the model did not state is a disagreement, and so is every
 one that is missing.
+
+Example: `y` has labels 1 2 3 4 and `z` 5 6 7 8, and the model computes
+`y[:, :2] + z[:, 2:]`, which ties 1-7 and 2-8. Cut to 1 3 4 and 5 6 7 the copy
+runs `(1 3) + (7)`: 3 meets 7, which no tie of the model says. So that slice is
+told by halves (slots, then rows), or the channels are pinned.
 """
 
 from __future__ import annotations

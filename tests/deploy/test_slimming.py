@@ -224,7 +224,7 @@ def test_an_existing_directory_is_kept(trained, slimmed, tmp_path):
     (folder / 'slim.pth').touch()
     (folder / 'more').touch()
     write_directory(*arguments, True)
-    assert not (folder / 'more').exists()
+    assert (folder / 'more').is_file()  # such as an exported model
     assert (folder / 'report.json').is_file()
     assert [path.name for path in tmp_path.iterdir()] == ['slim']
 
@@ -243,6 +243,28 @@ def test_a_failure_leaves_the_old_directory(
     text = f'{folder} cannot be written: the disk is full'
     assert text in refusal(write_directory, folder, trained[0], slimmed, True)
     assert (folder / 'slim.pth').stat() == before
+    assert [path.name for path in tmp_path.iterdir()] == ['slim']
+
+
+def test_the_old_directory_is_back_if_the_new_cannot_take_its_place(
+    trained, slimmed, tmp_path, monkeypatch
+):
+    folder = tmp_path / 'slim'
+    write_directory(folder, trained[0], slimmed)
+    (folder / 'more').touch()
+    before = (folder / 'slim.pth').stat()
+    rename = type(folder).rename
+
+    def fail(self, target):
+        if self.parent.name.startswith('.slim-') and self.name == 'slim':
+            raise OSError('the disk is gone')
+        return rename(self, target)
+
+    monkeypatch.setattr(type(folder), 'rename', fail)
+    text = f'{folder} cannot be written: the disk is gone'
+    assert text in refusal(write_directory, folder, trained[0], slimmed, True)
+    assert (folder / 'slim.pth').stat().st_ino == before.st_ino
+    assert (folder / 'more').is_file()
     assert [path.name for path in tmp_path.iterdir()] == ['slim']
 
 

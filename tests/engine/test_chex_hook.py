@@ -33,7 +33,7 @@ class Watch(Hook):
     def after_train_iter(self, runner, **_):
         hook = hook_of(runner)
         self.steps.append(hook.explorer.steps_done)
-        for model in (runner.model, *hook._copies):
+        for model in (runner.model, *hook.session.live.copies):
             self.leaks += leaks(model, hook.explorer)
 
 
@@ -47,7 +47,7 @@ class WatchMomentum(Hook):
         self.found = []
 
     def after_train_iter(self, runner, **_):
-        if runner.iter + 1 in hook_of(runner).schedule:
+        if runner.iter + 1 in hook_of(runner).explorer.schedule:
             state = runner.optim_wrapper.optimizer.state
             weight = runner.model.backbone.inner[0].weight
             momentum = state[weight]['momentum_buffer']
@@ -111,7 +111,7 @@ def test_the_averaged_copy_is_the_same_sub_model(tmp_path):
         tmp_path, model=LEAKY, hooks=[dict(type='EMAHook', momentum=0.2)]
     )
     ema = next(h for h in runner.hooks if isinstance(h, EMAHook))
-    assert hook._copies == (ema.ema_model.module,)
+    assert hook.session.live.copies == (ema.ema_model.module,)
     assert watch.leaks == []
     assert not torch.equal(
         ema.ema_model.module.neck[0].weight, runner.model.neck[0].weight
@@ -138,7 +138,7 @@ def test_structure_changes_only_after_whole_accumulations(tmp_path):
         for i, (a, b) in enumerate(zip([0, *watch.steps], watch.steps))
         if a != b
     ]
-    assert hook.schedule == (4, 8, 13, 17)
+    assert hook.explorer.schedule == (4, 8, 13, 17)
     assert changes == [6, 9, 15, 18]
     assert watch.leaks == []
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from chex_mm.engine.session import Session
 from chex_mm.errors import ChexError
 
 from .toy_runs import MODELS, WIDTH, ToyBackbone, build, chex, hook_of
@@ -52,16 +53,16 @@ def test_a_wrong_cut_stops_the_run_at_its_first_step(
         model=dict(type='ToyNet', backbone=dict(type='OddBackbone')),
     )
     hook = hook_of(runner)
-    check = hook._check_claim
+    check = Session._check_claim
 
-    def after_the_first_step(runner):
+    def after_the_first_step(session):
         if hook.explorer.steps_done == 1:
             width = int(hook.explorer.keep['backbone.inner.0'].sum())
             assert width < WIDTH
             monkeypatch.setattr(OddBackbone, 'odd', width)
-        check(runner)
+        check(session)
 
-    monkeypatch.setattr(hook, '_check_claim', after_the_first_step)
+    monkeypatch.setattr(Session, '_check_claim', after_the_first_step)
     with pytest.raises(ChexError) as error:
         runner.train()
     assert str(error.value).startswith(

@@ -48,7 +48,7 @@ class RecordDense(Hook):
         hook = hook_of(runner)
         state = dict(runner.model.state_dict())
         hook.explorer.sub_model.widen_state(state)
-        for number, average in enumerate(hook._copies):
+        for number, average in enumerate(hook.session.live.copies):
             averaged = dict(average.state_dict())
             hook.explorer.sub_model.widen_state(averaged)
             state |= {f'{number}/{k}': v for k, v in averaged.items()}
@@ -301,7 +301,7 @@ def test_the_live_model_at_the_end_is_the_slim_model(tmp_path):
 
 def test_compute_is_counted_logged_and_resumed(tmp_path):
     masked, _ = train(tmp_path, 'masked')
-    assert hook_of(masked).compute.share == 1
+    assert hook_of(masked).session.compute.share == 1
     compact, record = train(tmp_path, 'compact')
     hook = hook_of(compact)
     graph = hook.explorer.graph
@@ -314,9 +314,10 @@ def test_compute_is_counted_logged_and_resumed(tmp_path):
     # an iteration is run by the sub-model that the one before left
     first = float(re.search(r'FLOPs now (\d\.\d+)', log)[1])
     expected = (first + sum(shares[:-1])) / ITERATIONS
-    assert hook.compute.share == pytest.approx(expected, abs=0.005 / 52)
+    compute = hook.session.compute
+    assert compute.share == pytest.approx(expected, abs=0.005 / 52)
     assert re.search(r'sub_model_flops: 0\.\d+ +compute_spent: 0\.\d+', log)
-    text = f'took {hook.compute.share:.1%} of the compute of dense training'
+    text = f'took {compute.share:.1%} of the compute of dense training'
     assert text in log
     resumed, _ = train(
         tmp_path / 'resumed',
@@ -324,7 +325,8 @@ def test_compute_is_counted_logged_and_resumed(tmp_path):
         load_from=f'{compact.work_dir}/iter_30.pth',
         resume=True,
     )
-    assert hook_of(resumed).compute.state_dict() == hook.compute.state_dict()
+    again = hook_of(resumed).session.compute
+    assert again.state_dict() == compute.state_dict()
 
 
 @pytest.mark.filterwarnings('ignore')  # what torch says while it compiles

@@ -104,7 +104,7 @@ def states_of(runner):
 def test_it_resumes_bit_for_bit(tmp_path, demo, execution):
     changes = {'custom_hooks.0.execution': execution}
     whole = train(demo, tmp_path / 'whole', **changes)
-    assert hook_of(whole).schedule == (1, 2, 3, 4)
+    assert hook_of(whole).explorer.schedule == (1, 2, 3, 4)
     expected = everything(whole)
     for number in (2, 6):
         path = str(tmp_path / 'whole' / f'iter_{number}.pth')

@@ -44,7 +44,7 @@ def test_tensorboard_gets_the_scalars_of_every_step(run):
         'chex/added',
         'chex/removed',
     } < set(found)
-    steps = list(hook_of(runner).schedule)
+    steps = list(hook_of(runner).explorer.schedule)
     assert all([e.step for e in each] == steps for each in found.values())
     last = {name: found[f'chex/active/{name}'][-1] for name in explorer.keep}
     for name, mask in explorer.keep.items():

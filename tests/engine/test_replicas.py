@@ -17,7 +17,11 @@ from torch import distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from chex_mm import Budget, ChannelExplorer, trace_channels
-from chex_mm.engine.hooks.replicas import check_replicas, shared_plan
+from chex_mm.engine.hooks.replicas import (
+    check_replicas,
+    shared_graph,
+    shared_plan,
+)
 from chex_mm.engine.latest_checkpoint import latest_checkpoint
 from chex_mm.errors import ChexError
 
@@ -51,7 +55,10 @@ class Record(Hook):
         if isinstance(model, DistributedDataParallel):
             model = model.module
         states = {}
-        for place, module in {'': model, 'average/': hook._copies[0]}.items():
+        for place, module in {
+            '': model,
+            'average/': hook.session.live.copies[0],
+        }.items():
             state = dict(module.state_dict())
             hook.explorer.sub_model.widen_state(state)
             states |= {place + k: v.detach().clone() for k, v in state.items()}
@@ -349,6 +356,44 @@ def test_a_rank_that_drifts_apart_stops_the_run(tmp_path):
         pytest.raises(ChexError, match='After step 4 the ranks 2 have'),
     ):
         check_replicas(hook_of(runner).explorer)
+
+
+def graph_of(rank, trace, sent):
+    """What `shared_graph` gives one of two ranks; `sent` is on its way."""
+
+    def broadcast(objects):
+        if rank == 0:
+            sent[:] = objects
+        objects[:] = sent
+
+    module = 'chex_mm.engine.hooks.replicas'
+    with (
+        patch(f'{module}.get_rank', return_value=rank),
+        patch(f'{module}.broadcast_object_list', broadcast),
+    ):
+        return shared_graph(trace)
+
+
+def test_only_the_first_rank_traces():
+    def never():
+        raise AssertionError('another rank traces')
+
+    sent = []
+    graph = object()
+    assert graph_of(0, lambda: graph, sent) is graph
+    assert graph_of(1, never, sent) is graph
+
+
+def test_no_rank_waits_for_one_that_cannot_trace():
+    def fail():
+        raise KeyError('no such layer')
+
+    sent = []
+    with pytest.raises(KeyError, match='no such layer'):
+        graph_of(0, fail, sent)
+    text = "Rank 0 could not trace the model. KeyError: 'no such layer'"
+    with pytest.raises(ChexError, match=text):
+        graph_of(1, fail, sent)
 
 
 def plan_of(rank, explorer, broadcast):

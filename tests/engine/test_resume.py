@@ -52,7 +52,7 @@ def check_resumes(work_dir, numbers, **changes):
 
 def test_iteration_loop_resumes_bit_for_bit(tmp_path):
     whole = check_resumes(tmp_path, [1, 4, 7, 10, 13, 17, 23])
-    assert hook_of(whole).schedule == (4, 8, 13, 17)
+    assert hook_of(whole).explorer.schedule == (4, 8, 13, 17)
 
 
 def test_epoch_loop_resumes_bit_for_bit(tmp_path):

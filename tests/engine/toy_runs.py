@@ -229,7 +229,7 @@ def everything(runner):
         'model': runner.model.state_dict(),
         'explorer': hook.explorer.state_dict(),
         'optimizer': runner.optim_wrapper.state_dict(),
-        'copies': [copy.state_dict() for copy in hook._copies],
+        'copies': [copy.state_dict() for copy in hook.session.live.copies],
         'random': [torch.get_rng_state(), random.getstate()],
         'numpy': list(np.random.get_state()),
     }

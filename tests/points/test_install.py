@@ -117,8 +117,29 @@ def test_other_devices_never_reach_a_cpu_kernel():
 
 def test_two_kernels_for_one_function():
     target = next(iter(KERNELS))
-    with pytest.raises(ValueError, match='already has the CPU kernel'):
+    with pytest.raises(ValueError, match='has the CPU kernel .* already'):
         cpu_kernel(*target)(lambda *args: None)
+
+
+def test_a_plain_function_keeps_its_defaults_by_keyword():
+    def shifted(x, *, by=1):
+        return x + by
+
+    install({(shifted, None): lambda x, by=5: x - by})
+    assert shifted(torch.ones(1)) == -4
+    assert shifted(torch.ones(1), by=3) == -2
+    assert shifted(torch.ones(2, device='meta')).shape == (2,)
+
+
+def test_a_function_around_another_is_refused():
+    by = 2
+
+    def around(x):
+        return x + by
+
+    with pytest.raises(ValueError, match='around has a closure, so that it'):
+        install({(around, None): lambda x: x})
+    assert around(1) == 3
 
 
 def test_the_log_names_the_operators_once(monkeypatch):

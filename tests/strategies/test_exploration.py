@@ -414,6 +414,7 @@ def test_a_compact_state_survives_too_and_may_change_its_execution():
             assert torch.allclose(resumed.sub_model[name], tensor, atol=1e-6)
 
 
+@pytest.mark.slow
 @executions
 def test_memory_does_not_grow(execution):
     """Two hundred steps leave no tensors behind."""
@@ -588,6 +589,47 @@ def test_an_unreachable_budget_is_refused_at_once():
         explorer_of(Chain(16, 24), Budget('channels', 0.2), divisor=8)
     with pytest.raises(ValueError, match='no exploration|at least one step'):
         explorer_of(Chain(), total_steps=0)
+
+
+@pytest.mark.parametrize(
+    ('schedule', 'total_steps', 'text'),
+    [
+        ((), None, 'total_steps=None: an exploration needs at least one'),
+        ((2, 2), None, r'schedule=\(2, 2\) must be whole numbers from 1'),
+        ((0, 2), None, r'schedule=\(0, 2\) must be whole numbers from 1'),
+        ((1, 2.5), None, 'must be whole numbers from 1, each larger than'),
+        ((1, 2), 3, 'total_steps=3, but the schedule has 2 steps; leave'),
+    ],
+)
+def test_schedules_that_are_none(schedule, total_steps, text):
+    with pytest.raises(ValueError, match=text):
+        explorer_of(Chain(), total_steps=total_steps, schedule=schedule)
+
+
+def test_a_schedule_does_what_calling_each_step_does():
+    models = [TOYS['residual']() for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    by_hand = explorer_of(models[0], total_steps=3)
+    scheduled = explorer_of(models[1], total_steps=None, schedule=(2, 4, 5))
+    optimizers = [sgd(model) for model in models]
+    changes = []
+    for iteration in range(1, 8):
+        train(by_hand, optimizers[0], iteration, iterations=1)
+        if iteration in (2, 4, 5):
+            by_hand.step(optimizers[0])
+        train(scheduled, optimizers[1], iteration, iterations=1)
+        done = scheduled.after_step(iteration, optimizers[1])
+        changes.append(done and done.step)
+        assert bit_equal(scheduled.keep, by_hand.keep)
+    assert changes == [None, 1, None, 2, 3, None, None]
+    assert scheduled.is_finished
+    assert bit_equal(models[0].state_dict(), models[1].state_dict())
+
+
+def test_a_step_that_was_missed_is_made_up_for():
+    explorer = explorer_of(Chain(), total_steps=None, schedule=(2, 4))
+    assert [explorer.after_step(5).step, explorer.after_step(6).step] == [1, 2]
+    assert explorer.after_step(7) is None
 
 
 @pytest.mark.parametrize('score', SCORES)

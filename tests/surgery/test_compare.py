@@ -2,6 +2,7 @@
 
 import copy
 import math
+import random
 
 import numpy as np
 import pytest
@@ -275,6 +276,17 @@ def test_modes_and_random_states_are_put_back():
     assert torch.equal(state, torch.get_rng_state())
     assert [m.training for m in model.modules()] == [True, False, True]
     assert [m.training for m in other.modules()] == [False, False, False]
+
+
+def test_both_draw_the_same_from_numpy_and_python():
+    model = nn.Linear(4, 4)
+    states = random.getstate(), np.random.get_state()[1].tolist()
+
+    def run(each):
+        return each(torch.ones(1, 4)) * np.random.rand() + random.random()
+
+    assert compare(model, copy.deepcopy(model), run).max_abs == 0
+    assert states == (random.getstate(), np.random.get_state()[1].tolist())
 
 
 def test_outputs_of_different_shape_are_refused():

@@ -1,4 +1,4 @@
-"""Exploration inside mmengine's training loop.
+"""Exploration inside mmengine's training loop: this hook only says when.
 
 After every optimizer step the model and its averaged copy are the same
 sub-model; every checkpoint holds all that a resumed run needs.
@@ -6,51 +6,36 @@ sub-model; every checkpoint holds all that a resumed run needs.
 
 from __future__ import annotations
 
-import time
-from bisect import bisect_right
-
 from mmengine.hooks import Hook
-from mmengine.model import BaseAveragedModel
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
 from mmengine.utils import apply_to
-from torch import is_tensor, nn
+from torch import is_tensor
 
 from ...budget.budgets import Budget
 from ...budget.scope import select_groups
 from ...dispatch.randomness import set_random_state
 from ...graph.graph import ChannelGraph
-from ...graph.state import graph_from_state, graph_state
+from ...graph.state import graph_from_state
 from ...packages.paths import trace_detector, training_batch
 from ...strategies.exploration import ChannelExplorer
 from ..checkpoint_file import check_kind as check_checkpoint
-from ..models.masked_backbone import marked_scopes, write_masks
-from . import recipe, report
+from ..models.masked_backbone import marked_scopes
+from ..session import Session
+from . import recipe
 from .checkpoint import check_shapes, check_weights
 from .claim import Claim
-from .compute import TrainingCompute, flops_share
 from .going_on import resume_if_asked
-from .history import History
 from .lock import RunLock
-from .replicas import check_replicas, shared_graph, shared_plan
+from .replicas import shared_graph
 from .resume import (
     RankStates,
     RewoundIterator,
-    gradients_of_rank,
     is_checkpoint_due,
-    set_gradients,
     state_of_rank,
 )
-from .rewrap import refresh_average, rewrap_model
 from .settings import settings_of
-from .training_run import (
-    averaged_models,
-    bare_model,
-    check_kind,
-    check_runner,
-    epoch_length,
-)
-from .trial import try_checkpoint
+from .training_run import Live, bare_model, check_kind, epoch_length
 
 
 @HOOKS.register_module()
@@ -68,16 +53,15 @@ class CHEXHook(Hook):
     def __init__(self, budget: dict, **settings):
         self.budget = Budget(**budget)
         self.settings = settings_of(settings)
-        self.explorer: ChannelExplorer | None = None
-        self.schedule: tuple[int, ...] = ()
-        self.compute = TrainingCompute()
-        self._flops = 1.0  # share of the dense model's that the sub-model has
-        self._averages: tuple[BaseAveragedModel, ...] = ()
+        self.session: Session | None = None
         self._saved: dict | None = None  # of the checkpoint to resume
         self._ranks = RankStates()
-        self._history: History | None = None
-        self._claim: Claim | None = None
         self._lock: RunLock | None = None
+
+    @property
+    def explorer(self) -> ChannelExplorer | None:
+        """The exploration; None before training."""
+        return None if self.session is None else self.session.explorer
 
     def before_run(self, runner: Runner) -> None:
         """Makes the work directory this run's, finds what to resume."""
@@ -90,37 +74,19 @@ class CHEXHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Traces the model and makes, or resumes, the sub-model."""
-        check_runner(runner)
-        self._averages = averaged_models(runner, self)
         for warning in self.settings.warnings():
             runner.logger.warning(f'CHEX: {warning}')
-        self.schedule = self.settings.iterations(
+        live = Live.of(runner, self)
+        schedule = self.settings.iterations(
             runner.max_iters, epoch_length(runner)
         )
-        model = bare_model(runner)
-        graph = self._graph(runner, model)
-        self._prepare_norms(runner, model, graph)
-        if self.settings.verify:
-            self._claim = Claim(runner)
-        self.explorer = ChannelExplorer(
-            model,
-            graph,
-            self.budget,
-            total_steps=len(self.schedule),
-            scope=self._scope(model),
-            **self._explorer_settings(runner),
-        )
+        graph = self._graph(runner, live)
+        claim = Claim(runner) if self.settings.verify else None  # still dense
+        explorer = self._explorer(runner, live, graph, schedule)
+        self.session = Session(runner, live, explorer, claim)
         if self._saved is not None:
-            self._resume(runner, model)
-        check_replicas(self.explorer)
-        self._adopt(runner)
-        self._write_masks()
-        try_checkpoint(runner)
-        self._history = History(
-            runner.work_dir, self.explorer, self.schedule, runner.max_iters
-        )
-        runner.logger.info(report.start_summary(self.explorer, self.schedule))
-        self._check_claim(runner)
+            self.session.resume(self._saved)
+        self.session.begin()
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Gives a resumed run its random states back, see `resume`."""
@@ -142,12 +108,7 @@ class CHEXHook(Hook):
 
     def after_train_iter(self, runner: Runner, **_) -> None:
         """Keeps the sub-model after an optimizer step, changes it if due."""
-        self._count(runner)
-        if runner.optim_wrapper.should_update():
-            self._enforce()
-            due = bisect_right(self.schedule, runner.iter + 1)
-            if self.explorer.steps_done < due:
-                self._step(runner)
+        self.session.after_iteration(runner.optim_wrapper.should_update())
         if is_checkpoint_due(runner, by_epoch=False):
             self._ranks.gather(runner)
 
@@ -158,15 +119,13 @@ class CHEXHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Says what the run ends with."""
-        runner.logger.info(
-            report.end_summary(self.explorer, self.compute.share)
-        )
+        self.session.end()
 
     def after_run(self, runner: Runner) -> None:
         """Writes the report of the whole run, leaves its directory."""
         if self._lock is not None:
             self._lock.release()
-        if self.settings.report and self.explorer is not None:
+        if self.settings.report and self.session is not None:
             # Here, because it draws, which few who import this need.
             from ...report import report_at_end
 
@@ -182,15 +141,12 @@ class CHEXHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Adds the state of the exploration, makes the rest dense."""
-        if self.explorer is None:
+        if self.session is None:
             return
         gradients = self._ranks.gradients(runner)
-        self._widen(runner, checkpoint, gradients)
+        self.session.widen(checkpoint, gradients)
         state = dict(
-            explorer=self.explorer.state_dict(),
-            graph=graph_state(self.explorer.graph),
-            schedule=list(self.schedule),
-            compute=self.compute.state_dict(),
+            self.session.state(),
             random=self._ranks.random(),
             gradients=gradients,
         )
@@ -218,7 +174,7 @@ class CHEXHook(Hook):
             )
         self._saved = checkpoint['chex']
 
-    def _graph(self, runner: Runner, model: nn.Module) -> ChannelGraph:
+    def _graph(self, runner: Runner, live: Live) -> ChannelGraph:
         """The model's channels; when resuming, those of the checkpoint.
 
         What a pass costs may depend on the weights (proposals), and a resumed
@@ -226,20 +182,37 @@ class CHEXHook(Hook):
         """
         if self._saved is not None:
             return graph_from_state(self._saved['graph'])
-        batch = training_batch(runner)
-        return shared_graph(trace_detector(model, batch, self.settings.strict))
+        batch, strict = training_batch(runner), self.settings.strict
+        return shared_graph(lambda: trace_detector(live.model, batch, strict))
+
+    def _explorer(
+        self,
+        runner: Runner,
+        live: Live,
+        graph: ChannelGraph,
+        schedule: tuple[int, ...],
+    ) -> ChannelExplorer:
+        """A fresh exploration of a model whose norms are ready for it."""
+        scope = self.settings.scope or marked_scopes(live.model) or None
+        self._prepare_norms(runner, live, graph, scope)
+        return ChannelExplorer(
+            live.model,
+            graph,
+            self.budget,
+            schedule=schedule,
+            **self.settings.of_explorer(runner.seed or 0, scope),
+        )
 
     def _prepare_norms(
-        self, runner: Runner, model: nn.Module, graph: ChannelGraph
+        self, runner: Runner, live: Live, graph: ChannelGraph, scope
     ) -> None:
         """Checks the norm recipe and starts norms from scratch with it."""
-        names = select_groups(graph, self._scope(model), self.settings.exclude)
+        model = live.model
+        names = select_groups(graph, scope, self.settings.exclude)
         groups = [graph.groups[name] for name in names]
         model.train()  # as the loop does next: norm_eval shows only then
         recipe.check_trainable(model, groups)
-        for warning in recipe.recipe_warnings(
-            model, groups, runner.optim_wrapper.optimizer
-        ):
+        for warning in recipe.recipe_warnings(model, groups, live.optimizer):
             runner.logger.warning(f'CHEX: {warning}')
         if self.settings.norm_init is not None and not runner._has_loaded:
             count = recipe.init_norms(model, groups, self.settings.norm_init)
@@ -247,124 +220,3 @@ class CHEXHook(Hook):
                 f'CHEX starts {count} explored norm layers at '
                 f'{self.settings.norm_init} (norm_init).'
             )
-
-    def _scope(self, model: nn.Module) -> tuple[str, ...] | None:
-        return self.settings.scope or marked_scopes(model) or None
-
-    def _explorer_settings(self, runner: Runner) -> dict:
-        regrow = dict(self.settings.regrow)
-        seed = self.settings.seed
-        settings = dict(
-            regrow=regrow.pop('initial', 0.3),
-            seed=(runner.seed or 0) if seed is None else seed,
-            exclude=self.settings.exclude,
-            divisor=self.settings.divisor,
-            floor=self.settings.floor,
-            score=self.settings.score,
-            execution=self.settings.execution,
-        )
-        if 'policy' in regrow:
-            settings['regrowth'] = regrow.pop('policy')
-        if regrow:
-            raise ValueError(
-                f'CHEXHook(regrow=...) has no {", ".join(regrow)}; it takes '
-                "'initial' and 'policy'."
-            )
-        return settings
-
-    def _resume(self, runner: Runner, model: nn.Module) -> None:
-        saved = tuple(self._saved['schedule'])
-        if saved != self.schedule:
-            raise ValueError(
-                'The run to resume explores after iterations '
-                f'{_range(saved)}, this one after {_range(self.schedule)}. '
-                'Resume with the same length, batch size and CHEXHook '
-                'settings, or start anew with load_from=... and '
-                'resume=False.'
-            )
-        self.explorer.load_state_dict(self._saved['explorer'])
-        self.compute.load_state_dict(self._saved['compute'])
-        gradients = gradients_of_rank(self._saved['gradients'])
-        self.explorer.sub_model.hold_state(gradients)
-        set_gradients(model, gradients)
-
-    def _adopt(self, runner: Runner) -> None:
-        """Makes what was built or loaded dense fit the sub-model."""
-        sub_model = self.explorer.sub_model
-        for copy in self._copies:
-            sub_model.adopt(copy)
-        sub_model.adopt_optimizer(runner.optim_wrapper.optimizer)
-        self._follow_sizes(runner)
-
-    def _follow_sizes(self, runner: Runner) -> None:
-        """Makes anew what follows from the sizes."""
-        self._flops = flops_share(self.explorer)
-        if self.explorer.sub_model.execution.is_narrow:
-            rewrap_model(runner)
-            for average in self._averages:
-                refresh_average(average)
-
-    def _widen(
-        self, runner: Runner, checkpoint: dict, gradients: list[dict]
-    ) -> None:
-        """Gives all that a checkpoint holds its dense shapes."""
-        sub_model = self.explorer.sub_model
-        for state in gradients:
-            sub_model.widen_state(state)
-        sub_model.widen_state(checkpoint['state_dict'])
-        sub_model.widen_state(
-            checkpoint.get('ema_state_dict', {}), prefix='module.'
-        )
-        if 'optimizer' in checkpoint:
-            sub_model.widen_optimizer_state(
-                checkpoint['optimizer'], runner.optim_wrapper.optimizer
-            )
-
-    def _count(self, runner: Runner) -> None:
-        """Counts an iteration's compute and tells the log."""
-        is_narrow = self.explorer.sub_model.execution.is_narrow
-        self.compute.add(self._flops if is_narrow else 1.0)
-        for name, value in (
-            ('sub_model_flops', self._flops),
-            ('compute_spent', self.compute.share),
-        ):
-            runner.message_hub.update_scalar(f'train/{name}', value)
-
-    def _step(self, runner: Runner) -> None:
-        start = time.perf_counter()
-        plan = shared_plan(self.explorer)
-        done = self.explorer.apply(
-            plan, runner.optim_wrapper.optimizer, self._copies
-        )
-        check_replicas(self.explorer)
-        self._follow_sizes(runner)
-        self._write_masks()
-        seconds = time.perf_counter() - start
-        report.report_step(runner, self.explorer, plan, done, seconds)
-        self._history.add(runner.iter + 1, seconds)
-        self._check_claim(runner)
-
-    def _check_claim(self, runner: Runner) -> None:
-        if self._claim is not None:
-            seconds = self._claim.check(self.explorer)
-            runner.logger.info(
-                'CHEX: the masked and the narrow model agree '
-                f'({seconds:.1f} s, {self._claim.seconds:.1f} s in all).'
-            )
-
-    @property
-    def _copies(self) -> tuple[nn.Module, ...]:
-        return tuple(average.module for average in self._averages)
-
-    def _enforce(self) -> None:
-        self.explorer.enforce()
-        for copy in self._copies:
-            self.explorer.enforce(copy)
-
-    def _write_masks(self) -> None:
-        for model in (self.explorer.model, *self._copies):
-            write_masks(model, self.explorer.keep)
-
-
-def _range(schedule: tuple[int, ...]) -> str:
-    return f'{schedule[0]} to {schedule[-1]} ({len(schedule)} steps)'

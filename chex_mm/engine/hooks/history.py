@@ -11,7 +11,7 @@ import itertools
 import logging
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -41,7 +41,6 @@ class History:
     Args:
         work_dir: Of the run.
         explorer: As the run starts with it, or goes on with it.
-        schedule: Iterations after which steps are due.
         length: Iterations of the run.
     """
 
@@ -49,7 +48,6 @@ class History:
         self,
         work_dir: str | Path,
         explorer: ChannelExplorer,
-        schedule: Sequence[int],
         length: int,
     ):
         self.path = Path(work_dir, FILE)
@@ -60,14 +58,14 @@ class History:
             groups={n: len(mask) for n, mask in explorer.keep.items()},
             budget=asdict(explorer.budget),
             execution=explorer.settings.execution,
-            schedule=list(schedule),
+            schedule=list(explorer.schedule),
             length=length,
             dense=dict(total_cost(parts), parts=parts),
             entries=before['entries'],
             scales=before['scales'],
         )
         done = explorer.steps_done
-        self.add(schedule[done - 1] if done else 0)
+        self.add(explorer.schedule[done - 1] if done else 0)
 
     def add(self, iteration: int, seconds: float = 0.0) -> None:
         """Adds the sub-model of now; to be called after every step.

@@ -6,6 +6,7 @@ Every rank checks that all hold identical masks whenever they change.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 
 import torch
 from mmengine.dist import (
@@ -25,14 +26,29 @@ from ...strategies.plan import Plan
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def shared_graph(graph: ChannelGraph) -> ChannelGraph:
-    """The graph of rank 0, on every rank.
+def shared_graph(trace: Callable[[], ChannelGraph]) -> ChannelGraph:
+    """The graph that rank 0 traces, on every rank.
 
     Costs may differ between devices: they count the proposals of a detector.
+
+    Raises:
+        ChexError: Rank 0 could not trace; says why on the others too, which
+            would wait for it in vain.
     """
-    graphs = [graph]
-    broadcast_object_list(graphs)
-    return graphs[0]
+    found: list = [None, '']
+    failure = None
+    if get_rank() == 0:
+        try:
+            found[0] = trace()
+        except Exception as error:  # any of the model's own
+            failure = error
+            found[1] = f'{type(error).__name__}: {error}'
+    broadcast_object_list(found)
+    if failure is not None:
+        raise failure
+    if found[1]:
+        raise ChexError(f'Rank 0 could not trace the model. {found[1]}')
+    return found[0]
 
 
 def shared_plan(explorer: ChannelExplorer) -> Plan:

@@ -8,14 +8,15 @@ from mmengine.runner import Runner
 
 from ...budget.allocation import reachable_range
 from ...strategies.exploration import ChannelExplorer
-from ...strategies.plan import Plan, StepReport
+from ...strategies.plan import StepReport
 
 NAMES = {'flops': 'FLOPs', 'params': 'parameters', 'channels': 'channels'}
 
 
-def start_summary(explorer: ChannelExplorer, schedule: tuple) -> str:
+def start_summary(explorer: ChannelExplorer) -> str:
     """What is explored, what is not and why, and when."""
     graph, budget = explorer.graph, explorer.budget
+    schedule = explorer.schedule
     cost = _cost_name(explorer)
     low, high = reachable_range(explorer.space)
     channels = sum(group.size for group in explorer.groups.values())
@@ -65,7 +66,6 @@ def end_summary(explorer: ChannelExplorer, compute: float) -> str:
 def report_step(
     runner: Runner,
     explorer: ChannelExplorer,
-    plan: Plan,
     report: StepReport,
     seconds: float,
 ) -> None:
@@ -78,7 +78,7 @@ def report_step(
     runner.visualizer.add_scalars(
         {
             f'chex/{explorer.budget.type}_share': report.share,
-            'chex/regrow_factor': plan.regrow_factor,
+            'chex/regrow_factor': report.regrow_factor,
             'chex/added': report.added,
             'chex/removed': report.removed,
             'chex/seconds': seconds,

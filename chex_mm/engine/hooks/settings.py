@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Union
@@ -72,6 +72,36 @@ class Settings(Schedule):
                 f'norm_init={self.norm_init!r} must be a number, such as 0.5, '
                 'or None.'
             )
+
+    def of_explorer(self, seed: int, scope: Sequence[str] | None) -> dict:
+        """The settings of `ChannelExplorer` that follow.
+
+        Args:
+            seed: Of the run, where none is set.
+            scope: What is explored, where the model says so.
+
+        Raises:
+            ValueError: `regrow` has a key that nobody reads.
+        """
+        regrow = dict(self.regrow)
+        settings = dict(
+            regrow=regrow.pop('initial', 0.3),
+            seed=seed if self.seed is None else self.seed,
+            scope=scope,
+            exclude=self.exclude,
+            divisor=self.divisor,
+            floor=self.floor,
+            score=self.score,
+            execution=self.execution,
+        )
+        if 'policy' in regrow:
+            settings['regrowth'] = regrow.pop('policy')
+        if regrow:
+            raise ValueError(
+                f'CHEXHook(regrow=...) has no {", ".join(regrow)}; it takes '
+                "'initial' and 'policy'."
+            )
+        return settings
 
 
 def settings_of(given: Mapping[str, Any]) -> Settings:

@@ -6,6 +6,7 @@ A run that cannot be explored is refused here.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from mmengine.hooks import EMAHook, Hook
 from mmengine.model import BaseAveragedModel, is_model_wrapper
@@ -13,6 +14,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 
 # What the classes of wrappers and strategies that split parameters are called.
 SPLITTING = ('FullyShardedDataParallel', 'FSDP', 'DeepSpeed', 'ColossalAI')
@@ -71,6 +73,40 @@ def _has_strategy(name: str) -> ValueError:
         'Leave runner_type and strategy out of the config, and write '
         "optim_wrapper = dict(type='OptimWrapper', optimizer=dict(...))."
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Live:
+    """What a run trains.
+
+    Attributes:
+        model: Without a wrapper.
+        averages: The averaged models of hooks that run before exploration.
+        optimizer: Of all parameters.
+    """
+
+    model: nn.Module
+    averages: tuple[BaseAveragedModel, ...]
+    optimizer: Optimizer
+
+    @classmethod
+    def of(cls, runner: Runner, hook: Hook) -> Live:
+        """What a runner trains, seen from one of its hooks.
+
+        Raises:
+            ValueError: It cannot be explored; says what to write instead.
+        """
+        check_runner(runner)
+        return cls(
+            bare_model(runner),
+            averaged_models(runner, hook),
+            runner.optim_wrapper.optimizer,
+        )
+
+    @property
+    def copies(self) -> tuple[nn.Module, ...]:
+        """The averaged copies of the model."""
+        return tuple(average.module for average in self.averages)
 
 
 def check_runner(runner: Runner) -> None:

@@ -1,6 +1,16 @@
 """Operators that move elements: the same operator moves their labels.
 
-Only what the move may not separate is tied.
+Only what the move may not separate is tied. With labels along the channels
+before and after:
+
+    x.flip(1)                        1 2 3 4  ->  4 3 2 1
+    torch.cat([x, y], 1)             1 2, 3 4  ->  1 2 3 4
+    x.chunk(2, 1)                    1 2 3 4  ->  1 2 and 3 4; 1-3 and 2-4 are
+                                     tied, for the pieces stay of equal length
+    x.view(n, 2, 2, h, w)            1 2 3 4  ->  (1 2) (1 2): it must stay a
+                                     rectangle, so 1-3 and 2-4 are tied
+    x[:, :1]                         1 2 3 4  ->  1; whether 1 is a number or a
+                                     share of the channels, a replay finds out
 """
 
 from __future__ import annotations
