@@ -10,10 +10,14 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from chex_mm.adopt.chexify import Adoption, Chexified, chexify
-from chex_mm.cli.command_line import (
-    CommandError,
+from chex_mm.cli.arguments import (
+    add_config,
+    add_cut,
     command_parser,
     image_shape,
+)
+from chex_mm.cli.command_line import (
+    CommandError,
     load_config,
     quiet,
     run_command,
@@ -25,19 +29,11 @@ from chex_mm.files import check_file
 
 def parse_arguments() -> Namespace:
     parser = command_parser(__doc__.partition('\n')[0])
-    parser.add_argument(
-        'config', help='a config file, or PACKAGE::PATH of an installed one'
-    )
+    add_config(parser)
     parser.add_argument(
         '--out', required=True, type=Path, help='the config to write'
     )
-    parser.add_argument(
-        '--keep',
-        type=float,
-        default=Adoption.keep,
-        help='share of the FLOPs that the final model may cost '
-        '(default: %(default)s)',
-    )
+    add_cut(parser, Adoption)
     parser.add_argument(
         '--scope',
         nargs='+',
@@ -56,30 +52,10 @@ def parse_arguments() -> Namespace:
         action='store_true',
         help='start from the weights that the config names',
     )
-    _add_size_arguments(parser)
     parser.add_argument(
         '--overwrite', action='store_true', help='replace the file'
     )
     return parser.parse_args()
-
-
-def _add_size_arguments(parser) -> None:
-    """Of channels, and of the image whose FLOPs are told."""
-    parser.add_argument(
-        '--divisor',
-        type=int,
-        default=Adoption.divisor,
-        help='widths are multiples of it where possible '
-        '(default: %(default)s)',
-    )
-    parser.add_argument(
-        '--shape',
-        type=int,
-        nargs='+',
-        default=list(Adoption.shape),
-        help='height and width of the image, or one number for both '
-        '(default: 320)',
-    )
 
 
 def run(arguments: Namespace) -> Chexified:

@@ -12,11 +12,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from chex_mm.cli.arguments import add_shape, command_parser, image_shape
 from chex_mm.cli.command_line import (
     CommandError,
-    command_parser,
     find_checkpoint,
-    image_shape,
     load_config,
     quiet,
     run_command,
@@ -46,14 +45,7 @@ def parse_arguments() -> Namespace:
 
 def _add_numbers(parser) -> None:
     """Of the image, of ONNX and of what is timed."""
-    parser.add_argument(
-        '--shape',
-        type=int,
-        nargs='+',
-        default=list(Options.shape),
-        help='height and width of an image, or one number for both '
-        '(default: 320)',
-    )
+    add_shape(parser, Options.shape)
     parser.add_argument(
         '--opset',
         type=int,

@@ -8,9 +8,9 @@ from argparse import Namespace
 from contextlib import redirect_stdout
 from pathlib import Path
 
+from chex_mm.cli.arguments import command_parser
 from chex_mm.cli.command_line import (
     CommandError,
-    command_parser,
     find_checkpoint,
     quiet,
     run_command,

@@ -7,10 +7,9 @@ DIR/slim_config.py DIR/slim.pth`) and without it (`standalone_config.py`).
 from argparse import Namespace
 from pathlib import Path
 
+from chex_mm.cli.arguments import add_overrides, command_parser
 from chex_mm.cli.command_line import (
     CommandError,
-    Overrides,
-    command_parser,
     find_checkpoint,
     load_config,
     run_command,
@@ -40,13 +39,7 @@ def parse_arguments() -> Namespace:
         help='test images that masked and narrow model are compared on '
         '(default: %(default)s)',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=Overrides,
-        metavar='KEY=VALUE',
-        help='override config entries, also in what is written',
-    )
+    add_overrides(parser, 'also in what is written')
     return parser.parse_args()
 
 
