@@ -24,26 +24,33 @@ STYLE = dict(
 
 
 def assignment(
-    name: str, value: Any, reasons: dict[str, str] | None = None
+    name: str,
+    value: Any,
+    reasons: dict[str, str] | None = None,
+    width: int = WIDTH,
 ) -> str:
     """`name = value` as lines of code; see `formatted`."""
-    return formatted(f'{name} = {literal(value)}', reasons)
+    return formatted(f'{name} = {literal(value)}', reasons, width)
 
 
-def formatted(code: str, reasons: dict[str, str] | None = None) -> str:
+def formatted(
+    code: str, reasons: dict[str, str] | None = None, width: int = WIDTH
+) -> str:
     """Breaks the lines of `code` and says why it sets what it sets.
 
     Args:
         code: One statement.
         reasons: What to say above the first line that sets a key. A reason
             that was given is taken out.
+        width: Of a line.
     """
     for key in list(reasons or ()):
         place = re.search(rf'\b{key}=', code)
         if place:
             said = f'\n{comment(reasons.pop(key))}\n'
             code = code[: place.start()] + said + code[place.start() :]
-    return FormatCode(code, style_config=STYLE)[0].rstrip()
+    style = {**STYLE, 'column_limit': width}
+    return FormatCode(code, style_config=style)[0].rstrip()
 
 
 def comment(text: str) -> str:
