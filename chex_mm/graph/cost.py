@@ -29,6 +29,29 @@ class Extent:
 
 
 @dataclass(frozen=True)
+class Geometry:
+    """How an operator goes over positions, whatever its channels.
+
+    What it costs in time or memory depends on it; multiply-adds need only
+    the product of these numbers, which is in `Work.each`.
+
+    Attributes:
+        kernel: Sides of the window; empty for a matrix product.
+        stride: Of the window, per side.
+        groups: Of the dense convolution.
+        out: Sizes of the output but for its channels, samples first.
+    """
+
+    kernel: tuple[int, ...] = ()
+    stride: tuple[int, ...] = ()
+    groups: int = 1
+    out: tuple[int, ...] = ()
+
+
+NO_WINDOW = Geometry()
+
+
+@dataclass(frozen=True)
 class Work:
     """Multiply-adds of one operator call: `each * rows * columns`.
 
@@ -38,6 +61,7 @@ class Work:
         each: Multiply-adds per pair of an out- and an in-channel.
         rows: Length of the weight's out-dimension.
         columns: Length of the weight's in-dimension.
+        geometry: How it goes over positions.
     """
 
     module: str
@@ -45,6 +69,7 @@ class Work:
     each: int
     rows: Extent
     columns: Extent
+    geometry: Geometry = NO_WINDOW
 
     def flops(self, counts: Mapping[str, int]) -> int:
         """Multiply-adds left at an allocation."""

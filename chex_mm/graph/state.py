@@ -6,8 +6,9 @@ What an older version wrote is read: an entry that it lacks has a default.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import astuple
 
-from .cost import Extent, Work
+from .cost import Extent, Geometry, Work
 from .graph import ChannelGraph
 from .groups import ChannelGroup, Role, Slice
 
@@ -43,6 +44,7 @@ def graph_state(graph: ChannelGraph) -> dict:
                 work.each,
                 _extent_state(work.rows),
                 _extent_state(work.columns),
+                astuple(work.geometry),
             )
             for work in graph.work
         ],
@@ -77,8 +79,16 @@ def graph_from_state(state: Mapping) -> ChannelGraph:
             for tensor, dim, *extent in state['extents']
         },
         work=tuple(
-            Work(module, op, each, Extent(*rows), Extent(*columns))
-            for module, op, each, rows, columns in state['work']
+            Work(
+                module,
+                op,
+                each,
+                Extent(*rows),
+                Extent(*columns),
+                # Version 0.1.0 did not write it.
+                Geometry(*(geometry[0] if geometry else ())),
+            )
+            for module, op, each, rows, columns, *geometry in state['work']
         ),
         sizes={
             (module, attribute): Extent(*extent)

@@ -33,6 +33,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from ..graph.cost import NO_WINDOW, Geometry
 from ..graph.graph import UnknownOp
 from ..graph.groups import Role
 from .labels import without_repeats
@@ -99,6 +100,7 @@ class LabelledWork:
     each: int
     rows: Tensor
     columns: Tensor
+    geometry: Geometry = NO_WINDOW
 
 
 @dataclass

@@ -26,6 +26,7 @@ from ..dispatch.call import (
 from ..dispatch.nested import tensors_among
 from ..dispatch.watch import Watch
 from ..errors import ChexError
+from ..graph.cost import NO_WINDOW, Geometry
 from ..graph.graph import UnknownOp
 from .facts import Facts, LabelledWork
 from .hollow import fill, is_hollow
@@ -256,9 +257,15 @@ class Flow(Labelling, Watch):
             if self.has_channels(tensor):
                 self.pin(self.labels(tensor), reason)
 
-    def count(self, call: Call, each: int, rows: Tensor, columns: Tensor):
+    def count(
+        self,
+        call: Call,
+        each: int,
+        rows: Tensor,
+        columns: Tensor,
+        geometry: Geometry = NO_WINDOW,
+    ) -> None:
         """Notes multiply-adds, in the pass whose cost counts."""
         if self.is_counting and not self.computes_nothing:
-            self.facts.work.append(
-                LabelledWork(call.module, call.op, each, rows, columns)
-            )
+            work = call.module, call.op, each, rows, columns, geometry
+            self.facts.work.append(LabelledWork(*work))

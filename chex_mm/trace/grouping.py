@@ -80,9 +80,15 @@ def build_graph(
             for place, space in facts.spaces.items()
         },
         work=tuple(
-            Work(w.module, w.op, w.each, extents.of(w.rows), columns)
+            Work(
+                w.module,
+                w.op,
+                w.each,
+                extents.of(w.rows),
+                extents.of(w.columns),
+                w.geometry,
+            )
             for w in facts.work
-            for columns in (extents.of(w.columns),)
         ),
         sizes={
             place: extents.of(labels) for place, labels in facts.sizes.items()

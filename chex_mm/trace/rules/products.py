@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...graph.cost import Geometry
 from ...graph.groups import Role
 from ..labels import spread, without_repeats
 from .pointwise import labels_once, merged
@@ -66,8 +67,21 @@ def convolution(flow, call, operands: Operands) -> Tensor:
     else:
         positions = call.out.numel() // len(found.leaving)
     each = positions * weight[0, 0].numel()
-    flow.count(call, each, found.rows, found.columns)
+    geometry = _geometry(call, operands, x_dim)
+    flow.count(call, each, found.rows, found.columns, geometry)
     return spread(found.leaving, call.out.shape, x_dim)
+
+
+def _geometry(call, operands: Operands, x_dim: int) -> Geometry:
+    """Of a convolution; a stride may be said once for all sides."""
+    kernel = tuple(operands.weight.shape[2:])
+    stride = call.arguments.get('stride', 1)
+    if isinstance(stride, int) or len(stride) == 1:
+        stride = (stride if isinstance(stride, int) else stride[0],)
+        stride *= len(kernel)
+    sizes = list(call.out.shape)
+    del sizes[x_dim]
+    return Geometry(kernel, tuple(stride), operands.groups, tuple(sizes))
 
 
 def _pin_places(flow, call, weight: Tensor) -> None:
