@@ -1,4 +1,4 @@
-"""What a config may say where a number or a list of names is expected.
+"""What a config may say where a value is expected, and how it is written.
 
 True is no number here, nor is the text of one: both would compare and
 multiply, and mean something else.
@@ -7,6 +7,7 @@ multiply, and mean something else.
 from __future__ import annotations
 
 import math
+from keyword import iskeyword
 from numbers import Integral, Real
 from typing import Any
 
@@ -49,3 +50,23 @@ def check_patterns(name: str, value: Any) -> None:
             f'{name}={value!r} must be a list of patterns of module paths, '
             f"such as {name}=['backbone.*']."
         )
+
+
+def literal(value: Any) -> str:
+    """`value` as the code that configs have for it, on one line."""
+    if isinstance(value, dict):
+        if all(_is_argument(key) for key in value):
+            items = [f'{key}={literal(v)}' for key, v in value.items()]
+            return f'dict({", ".join(items)})'
+        items = [f'{key!r}: {literal(v)}' for key, v in value.items()]
+        return f'{{{", ".join(items)}}}'
+    if isinstance(value, list):
+        return f'[{", ".join(map(literal, value))}]'
+    if isinstance(value, tuple):
+        comma = ',' * (len(value) == 1)
+        return f'({", ".join(map(literal, value))}{comma})'
+    return repr(value)
+
+
+def _is_argument(key: Any) -> bool:
+    return isinstance(key, str) and key.isidentifier() and not iskeyword(key)

@@ -1,4 +1,4 @@
-"""What a config may say where a number or a list of names is expected."""
+"""What a config may say where a value is expected, and how it is written."""
 
 import re
 from fractions import Fraction
@@ -14,6 +14,7 @@ from chex_mm.values import (
     is_number,
     is_share,
     is_whole,
+    literal,
 )
 
 NO_NUMBERS = ['0.5', True, False, None, [1], float('nan'), float('inf'), 1j]
@@ -74,3 +75,16 @@ def test_budgets_that_nobody_means(keep):
     text = f'keep={keep!r} is not a share of the dense model'
     with pytest.raises(ValueError, match=re.escape(text)):
         Budget('flops', keep)
+
+
+@pytest.mark.parametrize(
+    'code',
+    [
+        "dict(type='BN', eps=1e-05)",
+        "{'neck.norm': dict(decay_mult=0), 3: [None]}",
+        "{'from': (3,), 'to': (1, 2)}",
+        'dict()',
+    ],
+)
+def test_data_is_written_as_configs_have_it(code):
+    assert literal(eval(code)) == code

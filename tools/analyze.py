@@ -5,7 +5,7 @@ Groups, what is pinned and why, the cost before and after. Needs no data set.
 
 import json
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from contextlib import redirect_stdout
 
 from rich.console import Console
@@ -13,26 +13,33 @@ from rich.table import Table
 
 from chex_mm.adopt.analysis import Analysis, Options, analyse, group_cost
 from chex_mm.adopt.pinned import pinned_work
-from chex_mm.cli.command_line import (
-    CommandError,
-    Overrides,
+from chex_mm.cli.arguments import (
+    add_config,
+    add_cut,
+    add_overrides,
     command_parser,
     image_shape,
+)
+from chex_mm.cli.command_line import (
+    CommandError,
     load_config,
     run_command,
     use_scope,
 )
-from chex_mm.cli.progress import Stages
+from chex_mm.cli.progress import stages
 
 LEAST_SHARE = 0.001  # of the model's FLOPs, to be listed
 
 
 def parse_arguments() -> Namespace:
     parser = command_parser('Analyse the channels of a model.')
+    add_config(parser)
+    add_cut(parser, Options)
     parser.add_argument(
-        'config', help='a config file, or PACKAGE::PATH of an installed one'
+        '--verify',
+        action='store_true',
+        help='cut the model at random and compare its outputs',
     )
-    _add_cut_arguments(parser)
     parser.add_argument(
         '--strict',
         action='store_true',
@@ -41,45 +48,8 @@ def parse_arguments() -> Namespace:
     parser.add_argument(
         '--json', action='store_true', help='one JSON object and nothing else'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=Overrides,
-        metavar='KEY=VALUE',
-        help='override config entries, e.g. model.backbone.depth=101',
-    )
+    add_overrides(parser, 'e.g. model.backbone.depth=101')
     return parser.parse_args()
-
-
-def _add_cut_arguments(parser: ArgumentParser) -> None:
-    """How narrow, and on what it is tried."""
-    parser.add_argument(
-        '--keep',
-        type=float,
-        default=Options.keep,
-        help='share of the FLOPs that the uniformly narrow model may cost '
-        '(default: %(default)s)',
-    )
-    parser.add_argument(
-        '--divisor',
-        type=int,
-        default=Options.divisor,
-        help='widths are multiples of it where possible '
-        '(default: %(default)s)',
-    )
-    parser.add_argument(
-        '--shape',
-        type=int,
-        nargs='+',
-        default=list(Options.shape),
-        help='height and width of the image, or one number for both '
-        '(default: 320)',
-    )
-    parser.add_argument(
-        '--verify',
-        action='store_true',
-        help='cut the model at random and compare its outputs',
-    )
 
 
 def run(arguments: Namespace) -> Analysis:
@@ -94,8 +64,8 @@ def run(arguments: Namespace) -> Analysis:
             shape=shape,
             divisor=arguments.divisor,
         )
-        with Stages(options.stages) as stages:
-            return analyse(arguments.config, config, options, stages.next)
+        with stages(2 + options.verify):
+            return analyse(arguments.config, config, options)
     except ValueError as error:
         raise CommandError(str(error)) from error
 

@@ -9,35 +9,31 @@ from argparse import Namespace
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from chex_mm.adopt.chexify import STAGES, Adoption, Chexified, chexify
-from chex_mm.cli.command_line import (
-    CommandError,
+from chex_mm.adopt.chexify import Adoption, Chexified, chexify
+from chex_mm.cli.arguments import (
+    add_config,
+    add_cut,
     command_parser,
     image_shape,
+)
+from chex_mm.cli.command_line import (
+    CommandError,
     load_config,
     quiet,
     run_command,
     use_scope,
 )
-from chex_mm.cli.progress import Stages
+from chex_mm.cli.progress import stages
 from chex_mm.files import check_file
 
 
 def parse_arguments() -> Namespace:
     parser = command_parser(__doc__.partition('\n')[0])
-    parser.add_argument(
-        'config', help='a config file, or PACKAGE::PATH of an installed one'
-    )
+    add_config(parser)
     parser.add_argument(
         '--out', required=True, type=Path, help='the config to write'
     )
-    parser.add_argument(
-        '--keep',
-        type=float,
-        default=Adoption.keep,
-        help='share of the FLOPs that the final model may cost '
-        '(default: %(default)s)',
-    )
+    add_cut(parser, Adoption)
     parser.add_argument(
         '--scope',
         nargs='+',
@@ -56,30 +52,10 @@ def parse_arguments() -> Namespace:
         action='store_true',
         help='start from the weights that the config names',
     )
-    _add_size_arguments(parser)
     parser.add_argument(
         '--overwrite', action='store_true', help='replace the file'
     )
     return parser.parse_args()
-
-
-def _add_size_arguments(parser) -> None:
-    """Of channels, and of the image whose FLOPs are told."""
-    parser.add_argument(
-        '--divisor',
-        type=int,
-        default=Adoption.divisor,
-        help='widths are multiples of it where possible '
-        '(default: %(default)s)',
-    )
-    parser.add_argument(
-        '--shape',
-        type=int,
-        nargs='+',
-        default=list(Adoption.shape),
-        help='height and width of the image, or one number for both '
-        '(default: 320)',
-    )
 
 
 def run(arguments: Namespace) -> Chexified:
@@ -100,11 +76,10 @@ def run(arguments: Namespace) -> Chexified:
     config = load_config(arguments.config)
     quiet()
     use_scope(config)
-    with Stages(STAGES) as stages:
+    with stages(3):
         return chexify(
             *(arguments.config, config, arguments.out, adoption),
             overwrite=arguments.overwrite,
-            told=stages.next,
         )
 
 

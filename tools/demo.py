@@ -19,7 +19,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from chex_mm.cli.command_line import command_parser, run_command
+from chex_mm.cli.arguments import command_parser
+from chex_mm.cli.command_line import run_command
 
 STAGES = (
     'write the data set',

@@ -12,17 +12,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from chex_mm.cli.arguments import add_shape, command_parser, image_shape
 from chex_mm.cli.command_line import (
     CommandError,
-    command_parser,
     find_checkpoint,
-    image_shape,
     load_config,
     quiet,
     run_command,
     use_scope,
 )
-from chex_mm.cli.progress import Stages
+from chex_mm.cli.progress import stages
 from chex_mm.deploy.export import FORMATS
 from chex_mm.deploy.export_report import Options, export_detector
 
@@ -46,14 +45,7 @@ def parse_arguments() -> Namespace:
 
 def _add_numbers(parser) -> None:
     """Of the image, of ONNX and of what is timed."""
-    parser.add_argument(
-        '--shape',
-        type=int,
-        nargs='+',
-        default=list(Options.shape),
-        help='height and width of an image, or one number for both '
-        '(default: 320)',
-    )
+    add_shape(parser, Options.shape)
     parser.add_argument(
         '--opset',
         type=int,
@@ -86,10 +78,9 @@ def run(arguments: Namespace) -> tuple[Path, dict]:
         opset=arguments.opset,
         repeats=arguments.repeats,
     )
-    with Stages(options.stages) as stages:
+    with stages(2 + len(options.batches) * bool(options.repeats)):
         report = export_detector(
-            *(config, checkpoint, out, options, arguments.overwrite),
-            told=stages.next,
+            config, checkpoint, out, options, arguments.overwrite
         )
     return out, report
 

@@ -8,16 +8,16 @@ from argparse import Namespace
 from contextlib import redirect_stdout
 from pathlib import Path
 
+from chex_mm.cli.arguments import command_parser
 from chex_mm.cli.command_line import (
     CommandError,
-    command_parser,
     find_checkpoint,
     quiet,
     run_command,
 )
-from chex_mm.cli.progress import Stages
+from chex_mm.cli.progress import stages
 from chex_mm.deploy.slim_directory import WEIGHTS
-from chex_mm.report import STAGES, Request, write_report
+from chex_mm.report import Request, write_report
 
 
 def parse_arguments() -> Namespace:
@@ -65,10 +65,8 @@ def main() -> None:
     request = Request(arguments.slim, arguments.dense, arguments.samples)
     quiet()
     # Loggers and libraries print.
-    with redirect_stdout(sys.stderr), Stages(STAGES) as stages:
-        path = write_report(
-            arguments.work_dir, request, arguments.out, stages.next
-        )
+    with redirect_stdout(sys.stderr), stages(4):
+        path = write_report(arguments.work_dir, request, arguments.out)
     print(path)
 
 

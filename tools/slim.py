@@ -7,18 +7,17 @@ DIR/slim_config.py DIR/slim.pth`) and without it (`standalone_config.py`).
 from argparse import Namespace
 from pathlib import Path
 
+from chex_mm.cli.arguments import add_overrides, command_parser
 from chex_mm.cli.command_line import (
     CommandError,
-    Overrides,
-    command_parser,
     find_checkpoint,
     load_config,
     run_command,
     use_scope,
 )
-from chex_mm.cli.progress import Stages
+from chex_mm.cli.progress import stage, stages
 from chex_mm.deploy.slim_directory import check_target, write_directory
-from chex_mm.deploy.slimming import IMAGES, SLIM_STAGES, slim_checkpoint
+from chex_mm.deploy.slimming import IMAGES, slim_checkpoint
 
 
 def parse_arguments() -> Namespace:
@@ -40,13 +39,7 @@ def parse_arguments() -> Namespace:
         help='test images that masked and narrow model are compared on '
         '(default: %(default)s)',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=Overrides,
-        metavar='KEY=VALUE',
-        help='override config entries, also in what is written',
-    )
+    add_overrides(parser, 'also in what is written')
     return parser.parse_args()
 
 
@@ -58,11 +51,9 @@ def main() -> None:
     use_scope(config)
     check_target(arguments.out, arguments.overwrite)
     checkpoint = find_checkpoint(arguments.checkpoint)
-    with Stages(SLIM_STAGES + 1) as stages:
-        slimmed = slim_checkpoint(
-            config, checkpoint, arguments.images, stages.next
-        )
-        stages.next(f'write {arguments.out}')
+    with stages(4):
+        slimmed = slim_checkpoint(config, checkpoint, arguments.images)
+        stage(f'write {arguments.out}')
         report = write_directory(
             arguments.out, config, slimmed, arguments.overwrite
         )

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from chex_mm.cli.arguments import add_run_arguments, command_parser
 from chex_mm.cli.command_line import (
     CommandError,
-    add_run_arguments,
     build_runner,
     check_weights,
-    command_parser,
     find_checkpoint,
     prepare_config,
     run_command,

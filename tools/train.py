@@ -7,11 +7,10 @@ from argparse import Namespace
 
 from mmengine.config import Config
 
+from chex_mm.cli.arguments import add_run_arguments, command_parser
 from chex_mm.cli.command_line import (
     CommandError,
-    add_run_arguments,
     build_runner,
-    command_parser,
     find_checkpoint,
     prepare_config,
     run_command,

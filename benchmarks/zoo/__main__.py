@@ -17,9 +17,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from chex_mm.cli.arguments import command_parser
 from chex_mm.cli.command_line import (
     CommandError,
-    command_parser,
     how_to_install,
     run_command,
 )

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from ..graph.graph import ChannelGraph
 from ..graph.groups import ChannelGroup, Role
 from ..strategies.schedule import fit_steps
-from .config_text import assignment
+from .config_text import WIDTH, assignment
 
 LONGER = 6  # times as long from random weights, on COCO
 SOURCE = '"Rethinking ImageNet Pre-training" (arXiv:1811.08883)'
@@ -129,11 +129,12 @@ def pinned_lines(graph: ChannelGraph) -> list[str]:
 def _longer(config: Config, key: str, length: int) -> list[str]:
     """The schedule of the base, stretched."""
     more = length * LONGER
+    width = WIDTH - len('#     ')  # it stands in a comment
     lines = [assignment('train_cfg', {key: more})]
     schedulers = config.get('param_scheduler')
     if isinstance(schedulers, (list, tuple)):
         stretched = [_stretched(dict(s), length, more) for s in schedulers]
-        lines.append(assignment('param_scheduler', stretched))
+        lines.append(assignment('param_scheduler', stretched, width=width))
     return [line for text in lines for line in text.splitlines()]
 
 

@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..budget.allocation import uniform_counts
 from ..budget.budgets import Budget
-from ..cli.progress import Told, silent
+from ..cli.progress import stage
 from ..deploy.slimming import build_model, plain_run
 from ..errors import ChexError
 from ..graph.graph import ChannelGraph
@@ -51,11 +51,6 @@ class Options:
     strict: bool = False
     shape: tuple[int, int] = (320, 320)
     divisor: int = 8
-
-    @property
-    def stages(self) -> int:
-        """How often `told` is called."""
-        return 3 if self.verify else 2
 
     def __post_init__(self):
         Budget('flops', self.keep)  # refuses what is no share
@@ -121,16 +116,13 @@ class Analysis:
         }
 
 
-def analyse(
-    name: str, config: Config, options: Options, told: Told = silent
-) -> Analysis:
+def analyse(name: str, config: Config, options: Options) -> Analysis:
     """Traces the model of a config and cuts it evenly.
 
     Args:
         name: Of the config.
         config: What it holds.
         options: What to find out.
-        told: Is told what begins, `options.stages` times.
 
     Raises:
         ChexError: It cannot be traced; `strict` and operators have no rule.
@@ -142,11 +134,11 @@ def analyse(
             f'{config.get("default_scope")!r}), so no batch can be generated '
             'for it. Use chex_mm.packages.paths.trace_detector(model, batch).'
         )
-    told('build the model')
+    stage('build the model')
     model = revert_sync_batchnorm(build_model(config))
     draw_vectors(model)
     batch = generated_batch(model, (3, *options.shape), config)
-    told('trace its channels')
+    stage('trace its channels')
     start = time.perf_counter()
     graph = trace_detector(model, batch, options.strict)
     counts = uniform_counts(
@@ -154,7 +146,7 @@ def analyse(
     )
     difference = None
     if options.verify:
-        told('cut a copy at random and compare')
+        stage('cut a copy at random and compare')
         difference = random_difference(model, graph, batch, counts)
     seconds = time.perf_counter() - start
     return Analysis(name, graph, counts, difference, seconds)

@@ -13,8 +13,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..values import literal
 from .adoption import Changes
-from .config_text import assignment, comment
+from .config_text import assignment, comment, formatted
 
 FROM_SCRATCH = 'From scratch: nothing is pre-trained.'
 REASONS = {
@@ -90,8 +91,5 @@ def _imports(base: Config) -> list[str]:
 
 def _hooks(base: Config, hook: dict, reasons: dict) -> str:
     """`custom_hooks`, those of the base by reference."""
-    lines = assignment('', hook, reasons).removeprefix(' = ').splitlines()
-    if base.get('custom_hooks'):
-        lines.insert(0, '*_base_.custom_hooks,')
-    body = '\n'.join(f'    {line}' for line in lines)
-    return f'custom_hooks = [\n{body},\n]'
+    given = '*_base_.custom_hooks, ' if base.get('custom_hooks') else ''
+    return formatted(f'custom_hooks = [{given}{literal(hook)}]', reasons)

@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from ..budget.allocation import uniform_counts
 from ..budget.budgets import Budget
 from ..budget.scope import select_groups
-from ..cli.progress import Told, silent
+from ..cli.progress import stage
 from ..deploy.slimming import build_model
 from ..engine.hooks import recipe
 from ..engine.hooks.settings import Settings
@@ -41,8 +41,6 @@ from .adoption import (
 from .analysis import draw_vectors
 from .chex_config import Draft, inherited_name
 from .config_text import comment, docstring
-
-STAGES = 3
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,6 @@ def chexify(
     out: Path,
     adoption: Adoption,
     overwrite: bool = False,
-    told: Told = silent,
 ) -> Chexified:
     """Writes `out`, which inherits from `name` and trains with CHEX.
 
@@ -129,7 +126,6 @@ def chexify(
         out: The file to write.
         adoption: What to make of it.
         overwrite: Replace `out`.
-        told: Is told what begins, `STAGES` times.
 
     Raises:
         ChexError: The base cannot be explored, or `out` not be written.
@@ -137,14 +133,14 @@ def chexify(
     """
     check_file(out, overwrite)
     check_base(name, base)
-    told('build the dense model')
+    stage('build the dense model')
     draft = _draft(base, adoption)
-    told('trace and check what would be written')
+    stage('trace and check what would be written')
     absolute = name if '::' in name else str(Path(name).absolute())
     trial = _tried(draft.text(absolute), draft, adoption)
     if _complete(draft, trial):
         trial = _tried(draft.text(absolute), draft, adoption)
-    told(f'write {out}')
+    stage(f'write {out}')
     chexified = _in_words(draft, trial, inherited_name(name, out), adoption)
     with replacing(out) as unfinished:
         unfinished.write_text(chexified.text, encoding='utf-8')

@@ -1,28 +1,56 @@
 """A config as the text a person would write.
 
-Reading what is written gives the values back, one key a line where they do
-not fit on one, each reason once.
+Reading what is written gives the values back; lines are broken as OpenMMLab's
+are, by yapf, and each reason stands there once.
 """
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Mapping
 from typing import Any
 
+from yapf.yapflib.yapf_api import FormatCode
+
+from ..values import literal
+
 WIDTH = 79
+# What `Config.pretty_text` of mmengine asks for.
+STYLE = dict(
+    based_on_style='pep8',
+    blank_line_before_nested_class_or_def=True,
+    split_before_expression_after_opening_paren=True,
+)
 
 
-def assignment(name: str, value: Any, reasons: Mapping | None = None) -> str:
-    """`name = value` as lines of code.
+def assignment(
+    name: str,
+    value: Any,
+    reasons: dict[str, str] | None = None,
+    width: int = WIDTH,
+) -> str:
+    """`name = value` as lines of code; see `formatted`."""
+    return formatted(f'{name} = {literal(value)}', reasons, width)
+
+
+def formatted(
+    code: str, reasons: dict[str, str] | None = None, width: int = WIDTH
+) -> str:
+    """Breaks the lines of `code` and says why it sets what it sets.
 
     Args:
-        name: What is assigned to.
-        value: Plain data.
+        code: One statement.
         reasons: What to say above the first line that sets a key. A reason
             that was given is taken out.
+        width: Of a line.
     """
-    return '\n'.join(_lines(f'{name} = ', value, '', 0, reasons or {}))
+    for key in list(reasons or ()):
+        place = re.search(rf'\b{key}=', code)
+        if place:
+            said = f'\n{comment(reasons.pop(key))}\n'
+            code = code[: place.start()] + said + code[place.start() :]
+    style = {**STYLE, 'column_limit': width}
+    return FormatCode(code, style_config=style)[0].rstrip()
 
 
 def comment(text: str) -> str:
@@ -60,69 +88,3 @@ def docstring(title: str, text: str) -> str:
 
 def _margin(line: str) -> str:
     return ' ' * (len(line) - len(line.lstrip()) + 2 * line.startswith(' '))
-
-
-def literal(value: Any) -> str:
-    """`value` on one line, as configs write it."""
-    if isinstance(value, dict):
-        if not all(_is_name(key) for key in value):
-            inside = ', '.join(
-                f'{k!r}: {literal(v)}' for k, v in value.items()
-            )
-            return f'{{{inside}}}'
-        inside = ', '.join(f'{k}={literal(v)}' for k, v in value.items())
-        return f'dict({inside})'
-    if isinstance(value, list):
-        return f'[{", ".join(map(literal, value))}]'
-    if isinstance(value, tuple):
-        comma = ',' * (len(value) == 1)
-        return f'({", ".join(map(literal, value))}{comma})'
-    return repr(value)
-
-
-def _is_name(key: Any) -> bool:
-    return isinstance(key, str) and key.isidentifier()
-
-
-def _lines(
-    start: str, value: Any, end: str, depth: int, reasons: Mapping
-) -> list[str]:
-    """Lines of `start`, `value` and `end`, one level per nesting."""
-    margin = ' ' * 4 * depth
-    line = f'{margin}{start}{literal(value)}{end}'
-    parts, opening, closing = _parts(value)
-    if not parts or (len(line) <= WIDTH and not _has_reason(value, reasons)):
-        return [line]
-    lines = [f'{margin}{start}{opening}']
-    for key, name, part in parts:
-        reason = reasons.pop(key, None) if key is not None else None
-        if reason:
-            wrapped = comment(reason).splitlines()
-            lines += [f'{margin}    {each}' for each in wrapped]
-        lines += _lines(name, part, ',', depth + 1, reasons)
-    return [*lines, f'{margin}{closing}{end}']
-
-
-def _parts(value: Any) -> tuple[list, str, str]:
-    """What is in a container, and its brackets."""
-    if isinstance(value, dict):
-        if all(_is_name(key) for key in value):
-            parts = [(k, f'{k}=', v) for k, v in value.items()]
-            return parts, 'dict(', ')'
-        parts = [(k, f'{k!r}: ', v) for k, v in value.items()]
-        return parts, '{', '}'
-    if isinstance(value, (list, tuple)):
-        brackets = '[]' if isinstance(value, list) else '()'
-        return [(None, '', part) for part in value], *brackets
-    return [], '', ''
-
-
-def _has_reason(value: Any, reasons: Mapping) -> bool:
-    if isinstance(value, dict):
-        return any(
-            key in reasons or _has_reason(part, reasons)
-            for key, part in value.items()
-        )
-    if isinstance(value, (list, tuple)):
-        return any(_has_reason(part, reasons) for part in value)
-    return False

@@ -10,9 +10,9 @@ import errno
 import gc
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pickle import UnpicklingError
-from types import FrameType
+from traceback import walk_tb
 from urllib.error import URLError
 
 import torch
@@ -106,17 +106,9 @@ def _of_a_file(error: OSError) -> str | None:
     return None
 
 
-def _frames(error: Exception) -> Iterator[FrameType]:
-    """Where an error passed, from the outermost in."""
-    place = error.__traceback__
-    while place is not None:
-        yield place.tb_frame
-        place = place.tb_next
-
-
 def _is_ours(error: Exception) -> bool:
     """Whether code of this package raised it."""
-    *_, last = _frames(error)
+    *_, (last, _) = walk_tb(error.__traceback__)
     name = last.f_globals.get('__name__', '')
     return name.partition('.')[0] == 'chex_mm'
 
@@ -124,7 +116,7 @@ def _is_ours(error: Exception) -> bool:
 def _built(error: Exception) -> str | None:
     """The type that a registry was building when an error was raised."""
     kind = None
-    for frame in _frames(error):
+    for frame, _ in walk_tb(error.__traceback__):
         name, cfg = frame.f_code.co_name, frame.f_locals.get('cfg')
         if name in BUILDERS and isinstance(cfg, dict):
             kind = cfg.get('type', BUILDERS[name])

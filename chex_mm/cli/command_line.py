@@ -1,4 +1,4 @@
-"""What the command lines of `tools/` share, from arguments to a Runner.
+"""What the command lines of `tools/` share, from a config to its Runner.
 
 Whatever of it is wrong is refused before anything else happens.
 """
@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
-from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from argparse import Namespace
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.logging import MMLogger, print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS, init_default_scope
@@ -29,64 +28,6 @@ __all__ = ['CommandError', 'run_command']  # what every tool takes from here
 
 # What pip is to install for a config of each package.
 PACKAGES = {'mmdet': 'mmdet>=3.3,<3.4', 'mmdet3d': 'mmdet3d>=1.4,<1.5'}
-
-
-def command_parser(description: str) -> ArgumentParser:
-    """A parser with what every tool takes."""
-    parser = ArgumentParser(description=description)
-    parser.add_argument(
-        '--debug',
-        action='store_true',
-        help='show the whole traceback of an error',
-    )
-    return parser
-
-
-class Overrides(DictAction):
-    """Entries of a config as KEY=VALUE; anything else is refused."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        for value in values:
-            if '=' not in value:
-                parser.error(f'{option_string}: {value!r} is not KEY=VALUE')
-        try:
-            super().__call__(parser, namespace, values, option_string)
-        except (AssertionError, ValueError) as error:
-            parser.error(f'{option_string}: {one_line(error)}')
-
-
-def image_shape(numbers: Sequence[int]) -> tuple[int, int]:
-    """Height and width out of what `--shape` was given."""
-    if not 1 <= len(numbers) <= 2:
-        raise CommandError('--shape takes one number or two.')
-    if min(numbers) < 1:
-        raise CommandError('--shape takes numbers of pixels, such as 320.')
-    return numbers[0], numbers[-1]
-
-
-def add_run_arguments(parser: ArgumentParser) -> None:
-    """Adds the arguments that training and testing share."""
-    parser.add_argument(
-        'config', help='a config file, or PACKAGE::PATH of an installed one'
-    )
-    parser.add_argument(
-        '--work-dir', help='where logs go (default: work_dirs/<config name>)'
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=Overrides,
-        metavar='KEY=VALUE',
-        help='override config entries, e.g. train_dataloader.batch_size=4',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='what started the processes of a distributed run',
-    )
-    # torch.distributed.launch passes either spelling.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
 def load_config(name: str, overrides: dict | None = None) -> Config:

@@ -1,70 +1,72 @@
-"""How far a tool is: a bar on a terminal, plain lines anywhere else."""
+"""How far a tool is: a bar on a terminal, plain lines anywhere else.
+
+Whoever works names its stages with `stage`; they are seen inside of `stages`
+and nowhere else, so a library function needs no argument for them.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from itertools import count
 from typing import TextIO
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
+_show: ContextVar[Callable[[str], None]] = ContextVar(
+    'show', default=lambda text: None
 )
 
-Told = Callable[[str], None]  # is told what begins
+
+def stage(text: str) -> None:
+    """Ends the stage before and begins the one that `text` names."""
+    _show.get()(text)
 
 
-def silent(text: str) -> None:
-    """Tells nobody."""
-
-
-class Stages:
-    """Counts named stages of work on standard error.
-
-    As a context manager; `next` says what begins.
+@contextmanager
+def stages(total: int, stream: TextIO | None = None) -> Iterator[None]:
+    """Shows the stages that begin inside, `total` of them.
 
     Args:
         total: Stages.
-        stream: Where to write instead.
+        stream: Where to write instead of standard error.
     """
+    stream = sys.stderr if stream is None else stream
+    shown = _bar if stream.isatty() else _lines
+    with shown(total, stream) as show:
+        token = _show.set(show)
+        try:
+            yield
+        finally:
+            _show.reset(token)
 
-    def __init__(self, total: int, stream: TextIO | None = None):
-        self.total = total
-        self.begun = 0
-        self.stream = sys.stderr if stream is None else stream
-        self._bar: Progress | None = None
-        self._task = None
 
-    def __enter__(self):
-        if self.stream.isatty():
-            self._bar = Progress(
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn('{task.description}'),
-                console=Console(file=self.stream),
-                transient=True,
-            )
-            self._task = self._bar.add_task('', total=self.total)
-            self._bar.start()
-        return self
+def _lines(total: int, stream: TextIO):
+    numbers = count(1)
 
-    def __exit__(self, *_):
-        if self._bar is not None:
-            self._bar.stop()
+    def show(text: str) -> None:
+        stream.write(f'[{next(numbers)}/{total}] {text}\n')
+        stream.flush()
 
-    def next(self, text: str) -> None:
-        """Ends the stage before and begins the one that `text` names."""
-        self.begun += 1
-        if self._bar is None:
-            line = f'[{self.begun}/{self.total}] {text}\n'
-            self.stream.write(line)
-            self.stream.flush()
-            return
-        self._bar.update(
-            self._task, completed=self.begun - 1, description=text
+    return nullcontext(show)
+
+
+@contextmanager
+def _bar(total: int, stream: TextIO) -> Iterator[Callable[[str], None]]:
+    """Shows a bar that goes away in the end."""
+    from rich import progress
+    from rich.console import Console
+
+    bar = progress.Progress(
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn('{task.description}'),
+        console=Console(file=stream),
+        transient=True,
+    )
+    done, task = count(), bar.add_task('', total=total)
+    with bar:
+        yield lambda text: bar.update(
+            task, completed=next(done), description=text, refresh=True
         )

@@ -17,7 +17,7 @@ from mmengine.model import revert_sync_batchnorm
 from torch import nn
 
 from ..cli.command_line import check_weights
-from ..cli.progress import Told, silent
+from ..cli.progress import stage
 from ..files import check_file, replacing
 from ..packages.dense_part import Part, dense_parts, left_out
 from .export import FORMATS, OPSET, Exported, check_installed, export
@@ -45,11 +45,6 @@ class Options:
     batches: tuple[int, ...] = (1, 8)
     repeats: int = 20
 
-    @property
-    def stages(self) -> int:
-        """How often `told` is called."""
-        return 2 + len(self.batches) * bool(self.repeats)
-
 
 def export_detector(
     config: Config,
@@ -57,7 +52,6 @@ def export_detector(
     out: Path,
     options: Options,
     overwrite: bool = False,
-    told: Told = silent,
 ) -> dict:
     """Writes the files of a slim detector and returns their report.
 
@@ -68,14 +62,13 @@ def export_detector(
             beside it.
         options: How.
         overwrite: Replace files.
-        told: Is told what begins.
 
     Raises:
         ChexError: There is nothing to export, or a file gives other outputs.
     """
     check_installed(options.form)
     check_file(out, overwrite)
-    told('build and run the slim model')
+    stage('build and run the slim model')
     slim = revert_sync_batchnorm(build_model(config))
     check_weights(slim, checkpoint)
     slim.eval()
@@ -84,7 +77,7 @@ def export_detector(
     report_name = f'{out.stem}.json'
     for name in (*names, report_name):
         check_file(out.with_name(name), overwrite)
-    told(f'write and compare {len(parts)} files')
+    stage(f'write and compare {len(parts)} files')
     with replacing(out) as unfinished:
         written = [
             export(p, unfinished.with_name(n), options.form, options.opset)
@@ -94,7 +87,7 @@ def export_detector(
         if options.repeats:
             dense = _dense_twin(config, options)
             report['latency_ms'] = _measure(
-                parts[0], unfinished, dense, options, told
+                parts[0], unfinished, dense, options
             )
         text = json.dumps(report, indent=2) + '\n'
         unfinished.with_name(report_name).write_text(text)
@@ -121,7 +114,7 @@ def _dense_twin(config: Config, options: Options) -> Part | None:
 
 
 def _measure(
-    slim: Part, file: Path, dense: Part | None, options: Options, told: Told
+    slim: Part, file: Path, dense: Part | None, options: Options
 ) -> dict[str, dict[str, float]]:
     """Milliseconds by batch and model, all models in turn."""
     _, read, ending = FORMATS[options.form]
@@ -136,7 +129,7 @@ def _measure(
             models['dense PyTorch'] = dense.module
             models[f'dense {runtime}'] = read(path)
         for batch in options.batches:
-            told(f'measure batches of {batch}')
+            stage(f'measure batches of {batch}')
             # What comes before the dense part may be narrow as well.
             inputs = {
                 model: parts.get(model, dense).example(batch)

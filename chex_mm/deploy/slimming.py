@@ -18,7 +18,7 @@ from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from ..cli.progress import Told, silent
+from ..cli.progress import stage
 from ..engine.explored_checkpoint import (
     check_inactive,
     load_weights,
@@ -37,7 +37,6 @@ MODES = ('tensor', 'predict')
 MOST_APART, MOST_APART_AT_DECISIONS = 1e-4, 1e-3
 MOST_NOISE = 1e-2  # what is further apart than this is never called rounding
 IMAGES = 2
-SLIM_STAGES = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +66,6 @@ def slim_checkpoint(
     config: Config,
     checkpoint: str,
     images: int = IMAGES,
-    told: Told = silent,
 ) -> Slimmed:
     """The narrow model of a checkpoint that a run with CHEXHook wrote.
 
@@ -78,13 +76,12 @@ def slim_checkpoint(
         config: The config of that run.
         checkpoint: File or address.
         images: So many test images the outputs are compared on.
-        told: Is told what begins, `SLIM_STAGES` times.
 
     Raises:
         ChexError: Checkpoint, config and data do not fit together, or the
             outputs differ.
     """
-    told('read the checkpoint')
+    stage('read the checkpoint')
     loaded = read_checkpoint(checkpoint)
     state = loaded['chex']
     masked = build_model(config)
@@ -94,9 +91,9 @@ def slim_checkpoint(
     graph = graph_from_state(state['graph'])
     check_masks(keep, graph.free)
     check_inactive(masked, graph, keep)
-    told('cut')
+    stage('cut')
     narrow = slim(masked, graph, keep)
-    told(f'compare masked and narrow on {images} test samples')
+    stage(f'compare masked and narrow on {images} test samples')
     samples = _test_samples(config, images)
     return Slimmed(
         masked=masked,

@@ -1,5 +1,5 @@
 """What a run did, as one page and its pictures; see `write_report`."""
 
-from .writing import STAGES, Request, report_at_end, write_report
+from .writing import Request, report_at_end, write_report
 
-__all__ = ['STAGES', 'Request', 'report_at_end', 'write_report']
+__all__ = ['Request', 'report_at_end', 'write_report']

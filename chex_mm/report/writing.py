@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from ..cli.progress import Told, silent
+from ..cli.progress import stage
 from ..deploy.slim_directory import WEIGHTS
 from ..files import replacing
 from . import figures, numbers
@@ -24,7 +24,6 @@ from .pair import Pair, load_pair, step_times
 from .record import RunRecord, read_run
 
 PAGE = 'report.html'
-STAGES = 4
 PICTURES = ('active_channels', 'fates', 'budget', 'latency', 'detections')
 SAMPLES = 3
 
@@ -50,7 +49,6 @@ def write_report(
     directory: str | Path,
     request: Request | None = None,
     out: Path | None = None,
-    told: Told = silent,
 ) -> Path:
     """Writes the report of a run and returns its page.
 
@@ -58,26 +56,25 @@ def write_report(
         directory: The work directory.
         request: What else to show.
         out: A folder; default: `report` in the work directory.
-        told: Is told what begins, `STAGES` times.
 
     Raises:
         ChexError: There is nothing to report on.
     """
     directory, request = Path(directory), request or Request()
     slim = request.slim or directory / 'slim'
-    told('read the run')
+    stage('read the run')
     record = read_run(directory, slim)
     path = (out or directory / 'report') / PAGE
     with replacing(path) as unfinished:
-        told('draw what was explored')
+        stage('draw what was explored')
         drawn = _explored(record)
-        told('run the dense and the slim model')
+        stage('run the dense and the slim model')
         pair = _pair(record, slim, request)
         times = step_times(pair) if pair else {}
         if pair:
             drawn['latency'] = figures.latencies(times)
             drawn['detections'] = figures.detections(pair)
-        told(f'write {path}')
+        stage(f'write {path}')
         pictures = _save(drawn, unfinished.parent)
         text = page(record, pictures, slim=slim, pair=pair, times=times)
         unfinished.write_text(text, encoding='utf-8')

@@ -3,6 +3,7 @@
 from mmengine.config import Config
 
 from chex_mm.adopt import advice
+from chex_mm.adopt.config_text import WIDTH, comment
 from chex_mm.cli.command_line import load_config
 from chex_mm.graph.graph import ChannelGraph
 from chex_mm.graph.groups import ChannelGroup
@@ -25,6 +26,7 @@ def test_from_random_weights_the_schedule_is_stretched():
     # The drops stay 4 and 1 epochs before the end; the warm-up as it is.
     assert 'milestones=[68, 71]' in text and 'end=500' in text
     assert 'Warm-up' not in text
+    assert max(map(len, comment(text).splitlines())) <= WIDTH
     # The base itself is left alone.
     assert config.param_scheduler[1].milestones == [8, 11]
 

@@ -10,7 +10,7 @@ from chex_mm.adopt.config_text import (
     assignment,
     comment,
     docstring,
-    literal,
+    formatted,
 )
 
 VALUE = dict(
@@ -22,6 +22,7 @@ VALUE = dict(
     steps=[dict(by_epoch=False, begin=0, end=500, factor=0.001), 'a' * 50],
     keys={'neck.l2_norm': dict(decay_mult=0), 3: 'x'},
     empty={},
+    word={'from': 1},
 )
 
 
@@ -35,7 +36,6 @@ def test_it_reads_back_and_fits():
     code = assignment('value', VALUE, dict(norm='why', end='when'))
     assert value_of(code) == VALUE
     assert max(map(len, code.splitlines())) <= WIDTH
-    assert eval(literal(VALUE)) == VALUE
 
 
 def test_what_fits_is_on_one_line():
@@ -49,11 +49,22 @@ def test_a_reason_stands_above_the_first_line_of_its_key_only():
         value = dict(
             one=dict(
                 # Slow.
-                lr=1,
-            ),
-            two=dict(lr=2),
-        )""")
+                lr=1),
+            two=dict(lr=2))""")
     assert reasons == {}
+
+
+def test_what_is_inherited_stands_before_what_is_added():
+    code = "custom_hooks = [*_base_.custom_hooks, dict(type='A', b='c')]"
+    assert formatted(code) == code
+    assert formatted(code, dict(b='Why.', d='Not here.')) == dedent("""\
+        custom_hooks = [
+            *_base_.custom_hooks,
+            dict(
+                type='A',
+                # Why.
+                b='c')
+        ]""")
 
 
 def test_comments_are_wrapped_and_their_code_is_not():

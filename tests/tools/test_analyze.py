@@ -33,7 +33,11 @@ def analyse(monkeypatch, capsys):
 
     def run(*arguments):
         command(monkeypatch, 'analyze.py', *arguments)
-        return capsys.readouterr().out
+        out, said = capsys.readouterr()
+        lines = [line for line in said.splitlines() if line[:1] == '[']
+        verified = '--verify' in arguments
+        assert lines[-1].startswith('[3/3] cut' if verified else '[2/2] trace')
+        return out
 
     return run
 

@@ -22,11 +22,12 @@ def test_it_says_what_the_budget_leaves(base, tmp_path, monkeypatch, capsys):
     out = tmp_path / 'mine.py'
     options = ['--out', out, '--shape', SIDE, '--keep=0.7', '--divisor=2']
     command(monkeypatch, 'chexify.py', base, *options)
-    text = capsys.readouterr().out
+    text, said = capsys.readouterr()
     assert 'Dense: 0.0' in text and 'The budget leaves 0.0' in text
     assert '  72 channels: it leaves the model' in text
     assert text.splitlines()[-1] == f'python tools/train.py {out}'
     assert 'INFO' not in text and out.is_file()
+    assert f'[3/3] write {out}' in said
 
 
 @pytest.mark.parametrize(

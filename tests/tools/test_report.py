@@ -65,10 +65,12 @@ def test_a_detector_is_shown_dense_and_slim(tmp_path, monkeypatch, capsys):
     command(monkeypatch, 'train.py', path, '--work-dir', work)
     trained = [path, work / 'iter_6.pth']
     command(monkeypatch, 'slim.py', *trained, '--out', work / 'slim')
-    capsys.readouterr()
+    assert '[4/4] write' in capsys.readouterr().err
     out = tmp_path / 'elsewhere'
     command(monkeypatch, 'report.py', work, '--out', out, '--samples', '2')
-    written = Path(capsys.readouterr().out.strip())
+    written, said = capsys.readouterr()
+    written = Path(written.strip())
+    assert f'[4/4] write {written}' in said
     assert written == out / 'report.html'
     text = written.read_text()
     assert re.search(r'<h2>Latency</h2>.*<td>8</td>', text, re.DOTALL)

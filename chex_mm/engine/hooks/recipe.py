@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ...graph.groups import ChannelGroup, Role
+from ...values import literal
 
 SHOWN = 3  # modules that a message lists
 Option = tuple[str, str, object]  # module path, its option, the value to set
@@ -169,15 +170,7 @@ def _line(model: nn.Module, options: Iterable[Option]) -> str:
         for part in path:
             branch = branch.setdefault(part, {})
         branch[option] = value
-    return f'model = {_literal(tree["model"])}'
-
-
-def _literal(value) -> str:
-    """`value` as configs write it."""
-    if not isinstance(value, dict):
-        return repr(value)
-    inside = ', '.join(f'{k}={_literal(v)}' for k, v in value.items())
-    return f'dict({inside})'
+    return f'model = {literal(tree["model"])}'
 
 
 def _list(paths: Iterable[str]) -> str:
