@@ -38,6 +38,9 @@ ROOMS = {
     'chex_mm/trace': 'Finding channels (`chex_mm.trace`)',
     'chex_mm/surgery': 'Cutting and verification (`chex_mm.surgery`)',
     'chex_mm/graph': 'Channel graphs (`chex_mm.graph`)',
+    'chex_mm/points': 'Operators on points (`chex_mm.points`)',
+    'chex_mm/dispatch': 'Operators of a model (`chex_mm.dispatch`)',
+    'chex_mm': 'Values, tables and files (`chex_mm`)',
 }
 
 
@@ -54,6 +57,8 @@ def all_messages() -> str:
     parts = []
     for folder, title in ROOMS.items():
         found = sorted(set(messages(ROOT / folder)), key=str.lower)
+        if not found:
+            continue
         # Two backticks: some messages have one.
         lines = [f'- `` {text} ``' for text in found]
         parts.append('\n'.join([f'### {title}', '', *lines]))
@@ -61,8 +66,12 @@ def all_messages() -> str:
 
 
 def messages(folder: Path) -> Iterator[str]:
-    """What the errors in the files below a folder say."""
-    for path in sorted(folder.rglob('*.py')):
+    """What the errors in the files below a folder say, of the package beside.
+
+    Its own folders have headings of their own.
+    """
+    is_package = folder == ROOT / 'chex_mm'
+    for path in sorted(folder.glob('*.py' if is_package else '**/*.py')):
         for node in ast.walk(ast.parse(path.read_text())):
             for said in _said(node):
                 text = ' '.join(_text(said).split())
