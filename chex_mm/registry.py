@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -61,6 +62,28 @@ class Table(dict):
                 f'{", ".join(map(repr, self))}.'
             )
         return self[key]
+
+
+@cache
+def keys_of(kind: type) -> tuple[type | str, ...]:
+    """What a type and its bases may be entered under, the nearest first.
+
+    By its full name a type is known whose package need not be there.
+
+    Example:
+        >>> keys_of(bool)[:3]
+        (<class 'bool'>, 'builtins.bool', <class 'int'>)
+    """
+    return tuple(
+        key
+        for each in kind.__mro__
+        for key in (each, f'{each.__module__}.{each.__qualname__}')
+    )
+
+
+def key_in(table: Collection, kind: type) -> type | str | None:
+    """The key of a table under which a type is known, or None."""
+    return next((key for key in keys_of(kind) if key in table), None)
 
 
 def is_installed(name: str) -> bool:

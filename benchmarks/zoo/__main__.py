@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import asdict, replace
 from datetime import date
 from functools import partial
-from importlib.metadata import version
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from .walk import walk
 
 def parse_arguments() -> Namespace:
     parser = command_parser(__doc__.partition('\n')[0])
-    parser.add_argument('package', choices=list(sources.MODULES))
+    parser.add_argument('package', choices=sources.PACKAGES)
     add_choice(parser)
     parser.add_argument(
         '--out',
@@ -164,7 +164,9 @@ def main() -> None:
     if arguments.table:
         package = arguments.package
         needed = dict.fromkeys(('torch', 'mmcv', package))
-        versions = [f'{each} {version(each)}' for each in needed]
+        versions = [
+            f'{each} {import_module(each).__version__}' for each in needed
+        ]
         every = sorted({*names, *known})
         found = [known[each] for each in every if each in known]
         arguments.table.write_text(table_text(found, versions, len(every)))

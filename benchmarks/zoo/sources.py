@@ -23,20 +23,17 @@ from chex_mm.cli.command_line import configs_of, load_config, use_scope
 from chex_mm.deploy.slimming import build_model
 from chex_mm.engine.models.slim_model import plain_architecture, slim_model
 from chex_mm.errors import ChexError
-from chex_mm.packages.mmdet3d_scene import GRIDS, shrink_scene
+from chex_mm.packages import load_packages, package_of
+from chex_mm.packages.mmdet3d.small_scene import GRIDS
 from chex_mm.packages.paths import Paths, generated_batch, run_paths
 from chex_mm.surgery import SlimSpec, narrow_
 
 from .configs import architectures
 from .verdict import Candidate, NotRunnable
 
-# What a package's models need beside it; imported before any is judged.
-MODULES = {
-    'mmdet': ('mmdet.models', 'mmdet.testing'),
-    'mmdet3d': ('mmdet3d.models', 'mmdet.testing'),
-    'mmpretrain': ('mmpretrain.models',),
-    'torchvision': ('torchvision.models',),
-}
+# What has models; of OpenMMLab's packages, those of which is known what they
+# read.
+PACKAGES = (*load_packages(), 'torchvision')
 SETTINGS = ('train_cfg', 'test_cfg')
 MOST = 64  # of whatever such settings count
 NEEDS = 'it needs {}, which is not installed'
@@ -90,7 +87,7 @@ OUT_OF_REACH = {
 
 def prepare(package: str) -> None:
     """Imports whatever every architecture of `package` needs."""
-    for name in (*MODULES[package], 'torch._dynamo'):
+    for name in (f'{package}.models', 'torch._dynamo'):
         import_module(name)
 
 
@@ -122,8 +119,7 @@ def make(package: str, name: str, sides: Sequence[int]) -> Candidate:
                 return _torchvision_model(name, side)
             config = load_config(f'{package}::{name}')
             use_scope(config)
-            if config.get('default_scope') == 'mmdet3d':
-                shrink_scene(config)
+            package_of(config).shrink(config)
             config.model = with_untrained_teacher(config.model, package)
             return from_config(config, side)
         except Exception as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from chex_mm.packages.mmdet3d_scene import SHARE, THINNER
+from chex_mm.packages.mmdet3d.small_scene import SHARE, THINNER
 
 from .sources import MOST
 from .verdict import MOST_APART, Verdict

@@ -23,17 +23,16 @@ from chex_mm.adopt.analysis import random_keep, settle_norms
 from chex_mm.adopt.pinned import pinned_by_reason
 from chex_mm.budget.allocation import uniform_counts
 from chex_mm.budget.budgets import Budget
-from chex_mm.deploy.slimming import plain_run
 from chex_mm.dispatch.randomness import fixed_random_state
 from chex_mm.graph.graph import ChannelGraph
+from chex_mm.packages import package_in
 from chex_mm.packages.paths import Paths
-from chex_mm.packages.shared_regions import SharedRegions
 from chex_mm.submodel.weights import (
     channel_norms,
     find_tensors,
     touched_shapes,
 )
-from chex_mm.surgery import Difference, compare, describe, mask_channels, slim
+from chex_mm.surgery import compare, describe, mask_channels, slim
 from chex_mm.trace.replay import FailsUncut
 
 KEEP = 0.5
@@ -200,10 +199,8 @@ def choose(model: nn.Module, graph: ChannelGraph, counts, how: str) -> dict:
 
 
 def _difference(one: nn.Module, other: nn.Module, paths: Paths) -> float:
-    found: Difference = compare(
-        one, other, SharedRegions(plain_run(paths.cost))
-    )
-    return found.max_rel
+    run = package_in(one).shared(paths.cost)
+    return compare(one, other, run).max_rel
 
 
 def _reload(candidate: Candidate, narrow: nn.Module) -> nn.Module:

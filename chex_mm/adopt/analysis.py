@@ -21,12 +21,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..budget.allocation import uniform_counts
 from ..budget.budgets import Budget
 from ..cli.progress import stage
-from ..deploy.slimming import build_model, plain_run
-from ..errors import ChexError
+from ..deploy.slimming import build_model
 from ..graph.graph import ChannelGraph
 from ..graph.groups import ChannelGroup
+from ..packages import package_in, package_of
 from ..packages.paths import generated_batch, run_paths, trace_detector
-from ..packages.shared_regions import SharedRegions
 from ..surgery import Difference, compare, mask_channels, slim
 from .pinned import pinned_work
 
@@ -128,12 +127,7 @@ def analyse(name: str, config: Config, options: Options) -> Analysis:
         ChexError: It cannot be traced; `strict` and operators have no rule.
         ValueError: No uniform width costs so little.
     """
-    if config.get('default_scope') not in ('mmdet', 'mmdet3d'):
-        raise ChexError(
-            f'{name} is not a config of mmdet or mmdet3d (default_scope = '
-            f'{config.get("default_scope")!r}), so no batch can be generated '
-            'for it. Use chex_mm.packages.paths.trace_detector(model, batch).'
-        )
+    package_of(config)  # refuses one of which nothing is known
     stage('build the model')
     model = revert_sync_batchnorm(build_model(config))
     draw_vectors(model)
@@ -166,7 +160,7 @@ def random_difference(
     keep = random_keep(graph, counts, generator)
     narrow = slim(model, graph, keep)
     mask_channels(model, graph, keep)
-    return compare(model, narrow, SharedRegions(plain_run(run)))
+    return compare(model, narrow, package_in(model).shared(run))
 
 
 @torch.no_grad()

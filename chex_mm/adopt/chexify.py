@@ -29,6 +29,7 @@ from ..errors import ChexError
 from ..files import check_file, replacing
 from ..graph.graph import ChannelGraph
 from ..graph.groups import ChannelGroup
+from ..packages import package_of
 from ..packages.paths import generated_batch, trace_detector
 from . import advice
 from .adoption import (
@@ -248,20 +249,13 @@ def _in_words(
         *advice.norm_advice(trial.graph, trial.groups),
         *(advice.input_advice(base) if dropped else ()),
     ]
-    summary = '\n'.join(_summary(trial, adoption, _sample(base, adoption)))
+    sample = package_of(base).unit(adoption.shape)
+    summary = '\n'.join(_summary(trial, adoption, sample))
     start = 'from given weights' if adoption.pretrained else 'from scratch'
     title = f'CHEX {start} to {adoption.budget}.'
     code = draft.text(inherited)
     parts = [docstring(title, summary), code, *map(comment, notes)]
     return Chexified('\n\n'.join(parts) + '\n', summary, tuple(warnings))
-
-
-def _sample(base: Config, adoption: Adoption) -> str:
-    """What is counted, in words."""
-    if base.default_scope == 'mmdet':
-        height, width = adoption.shape
-        return f'an image of {width} x {height}'
-    return 'one generated scene'
 
 
 def _summary(trial: Trial, adoption: Adoption, sample: str) -> list[str]:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ChexError
-from ..packages.dense_part import Part
+from .dense_part import Part
 
 OPSET = 17
 MOST_APART = 1e-4  # of the largest value of an output

@@ -19,7 +19,7 @@ from torch import nn
 from ..cli.command_line import check_weights
 from ..cli.progress import stage
 from ..files import check_file, replacing
-from ..packages.dense_part import Part, dense_parts, left_out
+from .dense_part import Part, dense_parts, left_out
 from .export import FORMATS, OPSET, Exported, check_installed, export
 from .latency import latency
 from .slimming import build_model

@@ -10,12 +10,10 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
-from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from ..cli.progress import stage
@@ -28,7 +26,7 @@ from ..engine.models.slim_model import plain_architecture
 from ..errors import ChexError
 from ..graph.graph import ChannelGraph
 from ..graph.state import graph_from_state
-from ..packages.paths import Path, run_paths
+from ..packages.paths import run_paths
 from ..strategies.state import check_masks
 from ..surgery import NOISE, Difference, compare, describe, rounding, slim
 
@@ -138,20 +136,14 @@ def verify(
     for sample in samples:
         paths = run_paths(copy.deepcopy(masked), sample, MODES, False)
         for path in (paths.cost, *paths.also):
-            run = plain_run(path)
-            difference = compare(masked, narrow, run)
+            difference = compare(masked, narrow, path)
             _check_difference(
-                path.mode, difference, partial(rounding, masked, run)
+                path.mode, difference, partial(rounding, masked, path)
             )
             worst = found.setdefault(path.mode, difference)
             if difference.max_abs > worst.max_abs:
                 found[path.mode] = difference
     return found
-
-
-def plain_run(path: Path) -> Callable[[nn.Module], Any]:
-    """`path` with plain outputs, as `compare` takes them."""
-    return lambda model: _plain(path(model))
 
 
 def _test_samples(config: Config, images: int) -> list:
@@ -169,23 +161,6 @@ def _test_samples(config: Config, images: int) -> list:
         raise ChexError(
             f'The data of test_dataloader cannot be read: {error}'
         ) from error
-
-
-def _plain(value: Any) -> Any:
-    """Predictions as nested dicts and lists of tensors and numbers."""
-    if isinstance(value, BaseDataElement):
-        return {
-            key: _plain(part)
-            for key, part in value.items()
-            # What comes from the data set is no prediction.
-            if not key.startswith(('gt_', 'ignored_', 'eval_'))
-        }
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    # Boxes of mmdet wrap a tensor.
-    return getattr(value, 'tensor', value)
 
 
 def _check_difference(

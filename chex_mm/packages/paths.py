@@ -18,8 +18,7 @@ from mmengine.config import Config
 from mmengine.logging import MessageHub, print_log
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import Runner
-from mmengine.structures import InstanceData
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
 import chex_mm
@@ -29,17 +28,10 @@ from ..engine.models.masked_backbone import drop_masks
 from ..errors import ChexError
 from ..graph.graph import ChannelGraph
 from ..surgery.copying import copy_of
+from . import package_in
+from .package import SAMPLES, Batch
 
-Batch = Any  # what a data loader's collate function returns
-SAMPLES = 2  # a batch norm in training needs more than one
 PROGRESS = 'iter', 'epoch'  # in mmengine's message hub while it trains
-# What mmdet3d's heads return for later stages, under `mode='tensor'`.
-HANDED_ON = (
-    'seed_features',
-    'vote_features',
-    'aggregated_features',
-    'query_points_feature',
-)
 
 
 def training_batch(source: Union[Runner, DataLoader, dict]) -> Batch:
@@ -65,76 +57,16 @@ def generated_batch(
     shape: tuple[int, int, int] = (3, 320, 320),
     config: Config | None = None,
 ) -> Batch:
-    """A batch of noise with annotations that a detector can read.
+    """A batch of noise with annotations that a model can read.
 
     Args:
-        model: Of mmdet, of mmdet3d, or a classifier of mmpretrain.
+        model: Of a package that `chex_mm.packages` knows.
         shape: (channels, height, width) of an image.
         config: What the model was built from; it tells the package, and what
             the training pipeline of a model of mmdet3d loads.
     """
-    classes = count_classes(model)
-    scope = None if config is None else config.get('default_scope')
-    if scope == 'mmpretrain':
-        from .mmpretrain_images import labelled_images
-
-        return labelled_images(shape, classes, SAMPLES)
-    if scope == 'mmdet3d':
-        from .mmdet3d_clouds import generated_scenes, scene_layout
-
-        layout = scene_layout(config)
-        return generated_scenes(layout, classes, shape[1:], SAMPLES)
-    if type(model.data_preprocessor).__name__ == 'TrackDataPreprocessor':
-        return _generated_videos(model, shape, classes)
-    return _generated_images(model, shape, classes)
-
-
-def count_classes(model: nn.Module) -> int:
-    """Classes that every head of a model knows."""
-    return min(
-        (
-            module.num_classes
-            for module in model.modules()
-            if isinstance(getattr(module, 'num_classes', None), int)
-            and module.num_classes > 0  # some backbones say -1
-        ),
-        default=1,
-    )
-
-
-def _generated_images(model: nn.Module, shape, classes: int) -> Batch:
-    from mmdet.testing import demo_mm_inputs
-
-    with fixed_random_state():
-        batch = demo_mm_inputs(
-            batch_size=SAMPLES,
-            image_shapes=[shape] * SAMPLES,
-            with_mask=_learns_masks(model),
-            with_semantic=_reads(model, 'pad_seg', 'with_semantic'),
-        )
-    for sample in batch['data_samples']:
-        sample.gt_instances.labels %= classes
-        if getattr(model, 'with_rpn', True) is False:  # regions are data
-            boxes = sample.gt_instances.bboxes
-            sample.proposals = InstanceData(
-                bboxes=boxes.clone(), scores=torch.ones(len(boxes))
-            )
-    return batch
-
-
-def _generated_videos(model: nn.Module, shape, classes: int) -> Batch:
-    """A frame that is tracked from, and one that it is looked for in."""
-    from mmdet.testing import demo_track_inputs
-
-    with fixed_random_state():
-        return demo_track_inputs(
-            batch_size=SAMPLES,
-            num_frames=2,
-            key_frames_inds=[0],
-            image_shapes=[shape] * SAMPLES,
-            num_classes=classes,
-            with_mask=_learns_masks(model),
-        )
+    package = package_in(model, config)
+    return package.batch(model, config, shape[1:])
 
 
 @dataclass(frozen=True)
@@ -145,13 +77,15 @@ class Path:
     data: Batch
 
     def __call__(self, model: nn.Module) -> Any:
-        """What the model's forward returns in this mode."""
+        """What the model's forward returns in this mode, as plain data."""
         model.train(self.mode == 'loss')
         data = copy.deepcopy(self.data)
         with _progress():
             if isinstance(data, dict):
-                return _results(model(**data, mode=self.mode))
-            return _results(model(*data, mode=self.mode))
+                found = model(**data, mode=self.mode)
+            else:
+                found = model(*data, mode=self.mode)
+        return package_in(model).plain(found)
 
 
 @dataclass(frozen=True)
@@ -200,13 +134,14 @@ def run_paths(
     Raises:
         ChexError: A path fails, or there is none.
     """
-    _refuse_branches(model)
+    package = package_in(model)
+    preprocessor = package.preprocessor(model)
     found, skipped = [], {}
     for mode in modes:
         given = copy.deepcopy(batch)
         if mode == 'predict' and is_training_batch:
-            given = _as_tested(model, given)
-        path = Path(mode, _preprocessed(model, given, mode))
+            given = package.as_tested(model, given)
+        path = Path(mode, _preprocessed(preprocessor, given, mode))
         reason = _missing(path, model)
         if reason:
             skipped[mode] = reason
@@ -222,15 +157,15 @@ def run_paths(
     return Paths(found[0], tuple(found[1:]), skipped)
 
 
-def _refuse_branches(model: nn.Module) -> None:
-    kind = type(model.data_preprocessor).__name__
-    if kind == 'MultiBranchDataPreprocessor':
-        raise ChexError(
-            f'{type(model).__name__} learns from branches of a batch '
-            f'({kind}): its student is averaged into a teacher, and '
-            'CHEX explores one network. Explore the detector alone: '
-            'model=cfg.model.detector.'
-        )
+def alone(model: nn.Module) -> nn.Module:
+    """The model without other processes and without masks of its own.
+
+    It has the same channels, and is changed itself.
+    """
+    if any(type(m).__name__ == 'SyncBatchNorm' for m in model.modules()):
+        model = revert_sync_batchnorm(model)
+    drop_masks(model)
+    return model
 
 
 def trace_detector(
@@ -243,10 +178,7 @@ def trace_detector(
         batch: What its data loader gives, before the data preprocessor.
         strict: Raise on operators without a rule.
     """
-    twin = copy_of(model.module if is_model_wrapper(model) else model)
-    if any(type(m).__name__ == 'SyncBatchNorm' for m in twin.modules()):
-        twin = revert_sync_batchnorm(twin)  # same channels, no other process
-    drop_masks(twin)
+    twin = alone(copy_of(model.module if is_model_wrapper(model) else model))
     with fixed_random_state():
         paths = run_paths(twin, batch)
         for mode, reason in paths.skipped.items():
@@ -279,20 +211,12 @@ def _apart(dataset: Any) -> Any:
     return dataset
 
 
-def _preprocessed(model: nn.Module, batch: Batch, mode: str) -> Batch:
+def _preprocessed(preprocessor: nn.Module, batch: Batch, mode: str) -> Batch:
     """What the model takes; `batch` is the caller's to spend."""
     if mode != 'loss':
         batch = _complete(_first_sample(batch))
-    preprocess = copy.deepcopy(model.data_preprocessor)
+    preprocess = copy.deepcopy(preprocessor)
     preprocess.train(mode == 'loss')
-    augments = getattr(preprocess, 'batch_augments', None)
-    if isinstance(augments, nn.ModuleList):
-        # Random sizes are agreed on with other ranks, by the iteration.
-        preprocess.batch_augments = nn.ModuleList(
-            augment
-            for augment in augments
-            if type(augment).__name__ != 'BatchSyncRandomResize'
-        )
     return preprocess(batch, mode == 'loss')
 
 
@@ -317,40 +241,6 @@ def _first_sample(batch: Batch) -> Batch:
             for key, value in batch.items()
         }
     return [value[:1] for value in batch]
-
-
-def _results(output: Any) -> Any:
-    """Without the features that heads on points hand on beside results."""
-    if not isinstance(output, dict):
-        return output
-    return {k: v for k, v in output.items() if k not in HANDED_ON}
-
-
-def _as_tested(model: nn.Module, batch: Batch) -> Batch:
-    """A training batch as mmdet3d's segmentors take it in testing.
-
-    They append coordinates within the room themselves, and slide a window
-    that a patch, which training sees, may be too narrow for.
-    """
-    settings = getattr(model, 'test_cfg', None) or {}
-    if settings.get('mode') != 'slide' or 'block_size' not in settings:
-        return batch
-    appended = 3 * bool(settings.get('use_normalized_coord'))
-    batch['inputs']['points'] = [
-        _stretched(
-            cloud[:, : cloud.shape[1] - appended], settings['block_size']
-        )
-        for cloud in batch['inputs']['points']
-    ]
-    return batch
-
-
-def _stretched(cloud: Tensor, least: float) -> Tensor:
-    """The cloud, in x and y at least `least` wide."""
-    ground = cloud[:, :2]
-    extent = (ground.amax(0) - ground.amin(0)).clamp(min=1e-6)
-    scale = (least / extent).clamp(min=1)
-    return torch.cat([ground * scale, cloud[:, 2:]], dim=1)
 
 
 def _complete(batch: Batch) -> Batch:
@@ -382,19 +272,3 @@ def _missing(path: Path, model: nn.Module) -> str | None:
             'training samples to see it alone.'
         ) from error
     return 'it returns None' if output is None else None
-
-
-def _learns_masks(model: nn.Module) -> bool:
-    """Whether masks are part of its annotations; others may not take them."""
-    return _reads(model, 'pad_mask', 'with_mask') or any(
-        isinstance(getattr(module, 'loss_mask', None), nn.Module)
-        for module in model.modules()
-    )
-
-
-def _reads(model: nn.Module, *flags: str) -> bool:
-    return any(
-        getattr(module, flag, False) is True
-        for module in model.modules()
-        for flag in flags
-    )

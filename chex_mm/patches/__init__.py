@@ -70,6 +70,16 @@ PATCHES = {
         needs=('mmdet', 'mmcv'),
         function='chex_mm.patches.mask_pasting:allow_boxes_outside',
     ),
+    'ssd_head': Patch(
+        target='mmdet.models.dense_heads.SSDHead.loss_cls',
+        what='it is None where the class has no such attribute',
+        why="mmdet 3.3.0's `AnchorHead.predict` reads it, so that no SSD can "
+        'be evaluated',
+        until='SSDHead has the attribute itself',
+        undo='del SSDHead.loss_cls',
+        needs=('mmdet', 'mmcv'),
+        function='chex_mm.patches.ssd_head:name_the_loss',
+    ),
     'kitti_overlap': Patch(
         target='mmdet3d.evaluation.functional.kitti_utils.rotate_iou',
         what="without CUDA chex_mm's module stands in its place",

@@ -15,7 +15,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from ..errors import ChexError
-from ..registry import Table
+from ..registry import Table, key_in
 
 Attributes = Callable[[nn.Module], 'dict[str, int]']
 
@@ -123,12 +123,7 @@ def recurrent_cell(module: nn.RNNCellBase) -> dict[str, int]:
 
 def find_attributes(module: nn.Module) -> Attributes | None:
     """The entry of ATTRIBUTES for the most specific type of `module`."""
-    for each in type(module).__mro__:
-        name = f'{each.__module__}.{each.__qualname__}'
-        found = ATTRIBUTES.get(each) or ATTRIBUTES.get(name)
-        if found:
-            return found
-    return None
+    return ATTRIBUTES.get(key_in(ATTRIBUTES, type(module)))
 
 
 def fitting_attributes(module: nn.Module) -> dict[str, int]:

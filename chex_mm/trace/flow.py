@@ -28,6 +28,7 @@ from ..dispatch.watch import Watch
 from ..errors import ChexError
 from ..graph.cost import NO_WINDOW, Geometry
 from ..graph.graph import UnknownOp
+from ..registry import keys_of
 from .facts import Facts, LabelledWork
 from .hollow import fill, is_hollow
 from .labelling import Labelling
@@ -49,9 +50,10 @@ RULE_FAILS = (
 
 def _entry(table: dict[Any, Callable], call: Call) -> Callable | None:
     """By overload, operator, its name, or what torch's schema calls it."""
-    if call.func is None:
-        return table.get(call.key)
-    keys = call.func, call.key, call.func.name(), default_kind(call.func)
+    if call.func is None:  # an autograd function; no base stands for it
+        keys = keys_of(call.key)[:2]
+    else:
+        keys = call.func, call.key, call.func.name(), default_kind(call.func)
     return next(filter(None, map(table.get, keys)), None)
 
 

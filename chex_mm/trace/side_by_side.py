@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_map_only
 from ..dispatch.nested import tensors_in
 from ..dispatch.randomness import kept_random_state
 from ..surgery.lockstep import Follow, Record
-from .rules import PENALTIES, STANDARDISERS
+from .rules import STANDARDISERS, is_penalty
 from .steps import OTHER_OPERATORS, RESULTS_APART, Step, not_finite, step_of
 
 aten = torch.ops.aten
@@ -83,7 +83,7 @@ class _Stepwise:
     def _leave(self, module, args, output):
         self._paths.pop()
         self._unseen -= _has_ways_of_its_own(module)
-        if isinstance(module, tuple(PENALTIES)):
+        if is_penalty(module):
             return tree_map_only(Tensor, torch.zeros_like, output)
 
     def run(self, op, args, kwargs):
@@ -110,9 +110,7 @@ def _has_ways_of_its_own(module: nn.Module) -> bool:
     A penalty is none of the model's; a standardised kernel counts what it has
     lost as zeros.
     """
-    return isinstance(module, tuple(PENALTIES)) or (
-        type(module) in STANDARDISERS
-    )
+    return is_penalty(module) or type(module) in STANDARDISERS
 
 
 class Note(_Stepwise, Record):

@@ -17,12 +17,13 @@ from ..dispatch.nested import tensors_in
 from ..dispatch.randomness import kept_random_state
 from ..errors import ChexError
 from ..graph.graph import ChannelGraph
+from ..registry import key_in
 from ..surgery.copying import deep_copy
 from .facts import Facts
 from .flow import Flow
 from .grouping import Components, build_graph
 from .opaque import watched_functions
-from .rules import PENALTIES, RULES, SIZES, STANDARDISERS
+from .rules import RULES, SIZES, STANDARDISERS, is_penalty
 
 Run = Callable[[nn.Module], Any]
 
@@ -129,13 +130,13 @@ def _follow_modules(model: nn.Module, flow: Flow) -> list[tuple[str, Any]]:
             flow.module = name
             flow.facts.modes.add(model.training)
             _note_sizes(module, args, flow)
-            if isinstance(module, tuple(PENALTIES)):
+            if is_penalty(module):
                 unseen.enter_context(flow.paused())
 
         return hook
 
     def leave(module, args, out):
-        if isinstance(module, tuple(PENALTIES)):
+        if is_penalty(module):
             unseen.close()  # not when a module inside of it returns
         stack.pop()
         flow.module = stack[-1][0] if stack else ''
@@ -148,7 +149,7 @@ def _follow_modules(model: nn.Module, flow: Flow) -> list[tuple[str, Any]]:
 
 def _note_sizes(module: nn.Module, args: tuple, flow: Flow) -> None:
     """Attributes that count channels and that no tensor's shape tells."""
-    known = next((SIZES[t] for t in type(module).__mro__ if t in SIZES), None)
+    known = SIZES.get(key_in(SIZES, type(module)))
     for name, places in (known(module, args) if known else {}).items():
         size = getattr(module, name)
         counted = [

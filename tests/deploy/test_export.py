@@ -19,11 +19,11 @@ from chex_mm.budget.allocation import uniform_counts
 from chex_mm.budget.budgets import Budget
 from chex_mm.cli.command_line import load_config
 from chex_mm.deploy import export as exporting
+from chex_mm.deploy.dense_part import DensePart, Part, dense_parts
 from chex_mm.deploy.export import MOST_APART, OnnxModel, export
 from chex_mm.deploy.export_report import Options, export_detector
 from chex_mm.deploy.slim_directory import slim_config
 from chex_mm.deploy.slimming import build_model
-from chex_mm.packages.dense_part import DensePart, Part, dense_parts
 from chex_mm.packages.paths import generated_batch, trace_detector
 from chex_mm.surgery import describe
 

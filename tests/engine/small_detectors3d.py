@@ -9,8 +9,8 @@ from chex_mm.adopt.analysis import draw_vectors
 from chex_mm.cli.command_line import load_config
 from chex_mm.deploy.slimming import build_model
 from chex_mm.engine.models.slim_model import plain_architecture
-from chex_mm.packages.mmdet3d_clouds import generated_scenes, scene_layout
-from chex_mm.packages.paths import count_classes
+from chex_mm.packages.mmdet3d.clouds import generated_scenes, scene_layout
+from chex_mm.packages.package import count_classes
 
 POINTS = 512
 SAMPLES = 2

@@ -13,7 +13,6 @@ pytest.importorskip('mmdet3d.models', reason='needs mmdet3d')
 
 from chex_mm import ChannelGraph, mask_channels, slim  # noqa: E402
 from chex_mm.adopt.analysis import settle_norms  # noqa: E402
-from chex_mm.deploy.slimming import plain_run  # noqa: E402
 from chex_mm.graph.groups import Role  # noqa: E402
 from chex_mm.packages.paths import run_paths, trace_detector  # noqa: E402
 from chex_mm.surgery import compare  # noqa: E402
@@ -141,8 +140,7 @@ def test_narrow_equals_masked(traced, pair):
     masked, narrow, _ = pair
     paths = run_paths(copy.deepcopy(masked), traced.batch)
     for path in (paths.cost, *paths.also):
-        run = path if path.mode == 'loss' else plain_run(path)
-        outputs = compare(masked, narrow, run)
+        outputs = compare(masked, narrow, path)
         assert outputs.aligned, path.mode
         assert outputs.max_rel < 1e-4, path.mode
         assert outputs.at_decisions < 1e-3, path.mode
@@ -156,7 +154,7 @@ def test_flops_are_those_of_an_independent_counter(traced, pair):
 
     def run(model):
         with FlopCounterMode(display=False) as counter:
-            out = plain_run(cost)(model)
+            out = cost(model)
         counted.append(counter.get_total_flops())
         return out
 

@@ -10,10 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from chex_mm import ChannelGraph, mask_channels, slim
 from chex_mm.adopt.analysis import settle_norms
-from chex_mm.deploy.slimming import plain_run
 from chex_mm.graph.groups import Role
+from chex_mm.packages.mmdet import SharedRegions
 from chex_mm.packages.paths import generated_batch, run_paths, trace_detector
-from chex_mm.packages.shared_regions import SharedRegions
 from chex_mm.surgery import compare
 from chex_mm.trace.cuts import random_masks
 
@@ -107,7 +106,7 @@ def test_narrow_equals_masked(traced, pair):
     assert min(outputs.max_abs, outputs.max_rel) < 1e-5
     assert outputs.aligned
     predict = next(path for path in paths.also if path.mode == 'predict')
-    predictions = compare(masked, narrow, plain_run(predict))
+    predictions = compare(masked, narrow, predict)
     assert predictions.aligned
     assert predictions.max_rel < 1e-4
     assert predictions.at_decisions < 1e-3

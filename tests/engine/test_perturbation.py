@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from chex_mm import ChannelGraph
 from chex_mm.adopt.analysis import draw_vectors, settle_norms
 from chex_mm.cli.command_line import load_config
-from chex_mm.deploy.slimming import build_model, plain_run
+from chex_mm.deploy.slimming import build_model
 from chex_mm.dispatch.randomness import fixed_random_state
 from chex_mm.graph.groups import Role
 from chex_mm.packages.paths import generated_batch, run_paths, trace_detector
@@ -82,7 +82,7 @@ def traced(request):
     graph = trace_detector(model, batch)
     cost = run_paths(model, batch).cost
     settle_norms(model, cost, torch.Generator().manual_seed(0))
-    return Traced(model.eval(), graph, plain_run(cost))
+    return Traced(model.eval(), graph, cost)
 
 
 def outputs(model, run):

@@ -21,7 +21,6 @@ from spconv.pytorch.conv import SparseConvolution  # noqa: E402
 
 from chex_mm import ChannelGraph, mask_channels, slim  # noqa: E402
 from chex_mm.adopt.analysis import settle_norms  # noqa: E402
-from chex_mm.deploy.slimming import plain_run  # noqa: E402
 from chex_mm.graph.groups import Role  # noqa: E402
 from chex_mm.packages.paths import run_paths, trace_detector  # noqa: E402
 from chex_mm.surgery import compare  # noqa: E402
@@ -155,7 +154,7 @@ def test_narrow_equals_masked(traced, pair):
     for path in (paths.cost, *paths.also):
         if path.mode == 'loss':
             continue
-        found = compare(masked, narrow, plain_run(path))
+        found = compare(masked, narrow, path)
         assert found.aligned
         assert found.max_rel < 1e-4
         assert found.at_decisions < 1e-3
@@ -172,7 +171,7 @@ def test_flops_are_those_of_an_independent_counter(traced, pair):
 
     def run(model):
         with FlopCounterMode(display=False) as counter:
-            out = plain_run(cost)(model)
+            out = cost(model)
         regions = sum(
             sum(flops.values())
             for name, flops in counter.get_flop_counts().items()

@@ -9,7 +9,7 @@ from chex_mm.adopt.analysis import draw_vectors
 from chex_mm.cli.command_line import load_config
 from chex_mm.deploy.slimming import build_model
 from chex_mm.engine.models.slim_model import plain_architecture
-from chex_mm.packages.mmdet3d_clouds import generated_scenes, scene_layout
+from chex_mm.packages.mmdet3d.clouds import generated_scenes, scene_layout
 
 POINTS = 3000
 FEW = {'sassd': 300}  # it looks for every point in a loop in Python

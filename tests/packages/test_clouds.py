@@ -6,8 +6,8 @@ pytest.importorskip('mmdet3d.datasets', reason='needs mmdet3d')
 
 from chex_mm.cli.command_line import load_config  # noqa: E402
 from chex_mm.errors import ChexError  # noqa: E402
-from chex_mm.packages.mmdet3d_clouds import scene_layout  # noqa: E402
-from chex_mm.packages.mmdet3d_scene import shrink_scene  # noqa: E402
+from chex_mm.packages.mmdet3d.clouds import scene_layout  # noqa: E402
+from chex_mm.packages.mmdet3d.small_scene import shrink_scene  # noqa: E402
 
 KITTI = 'second/second_hv_secfpn_8xb6-80e_kitti-3d-3class.py'
 

@@ -26,7 +26,6 @@ import chex_mm.engine  # noqa: E402, F401  (fills the tables)
 from chex_mm.graph.groups import Role  # noqa: E402
 from chex_mm.surgery import compare  # noqa: E402
 from chex_mm.trace.labels import spread  # noqa: E402
-from chex_mm.trace.rules import RULES  # noqa: E402
 
 from ..trace.cases import Case, Given, Plain, outcome  # noqa: E402
 from .kernel_calls import Kernel  # noqa: E402
@@ -131,15 +130,6 @@ def test_rule(case):
     assert result.ties == set(case.ties)
     assert set(result.pins) == set(case.pins)
     assert result.unknown == ()
-
-
-def test_every_rule_has_a_case():
-    rules = {
-        key
-        for key, rule in RULES.items()
-        if rule.__module__ == 'chex_mm.packages.point_rules'
-    }
-    assert rules == {case.key for case in CASES}
 
 
 # Coordinates in front of features --------------------------------------------

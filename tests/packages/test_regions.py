@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from chex_mm.cli.command_line import load_config
-from chex_mm.deploy.slimming import plain_run
 from chex_mm.engine.models.slim_model import plain_architecture
+from chex_mm.packages.mmdet import SharedRegions
 from chex_mm.packages.paths import generated_batch, run_paths
-from chex_mm.packages.shared_regions import SharedRegions
 from chex_mm.surgery import compare
 
 from ..engine.small_detectors import (
@@ -49,7 +48,7 @@ def cascade():
 
 
 def difference(model, other, paths):
-    return compare(model, other, SharedRegions(plain_run(paths.cost)))
+    return compare(model, other, SharedRegions(paths.cost))
 
 
 LAYERS = [
@@ -85,7 +84,7 @@ def test_boxes_are_refined_from_the_regions_of_the_first(cascade):
     with torch.no_grad():  # shifts all proposals, and nothing else
         other.rpn_head.rpn_reg.bias.add_(0.1)
     predict = next(path for path in paths.also if path.mode == 'predict')
-    shared = SharedRegions(plain_run(predict))
+    shared = SharedRegions(predict)
     with torch.no_grad():
         boxes, computed = shared(model.eval())
         others, found = shared(other.eval())

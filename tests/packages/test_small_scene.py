@@ -5,7 +5,7 @@ from copy import deepcopy
 import pytest
 from mmengine.config import Config
 
-from chex_mm.packages.mmdet3d_scene import shrink_scene
+from chex_mm.packages.mmdet3d.small_scene import shrink_scene
 
 
 def shrunk(model):

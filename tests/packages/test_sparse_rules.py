@@ -17,7 +17,7 @@ from spconv.pytorch import functional  # noqa: E402
 from chex_mm import mask_channels, slim, trace_channels  # noqa: E402
 from chex_mm.engine.explored_checkpoint import load_weights  # noqa: E402
 from chex_mm.graph.groups import Role  # noqa: E402
-from chex_mm.packages.sparse_rules import (  # noqa: E402
+from chex_mm.packages.sparse import (  # noqa: E402
     list_all_pairs,
     list_half_of_pairs,
     table_pairs,
@@ -25,7 +25,6 @@ from chex_mm.packages.sparse_rules import (  # noqa: E402
 from chex_mm.submodel.weights import channel_weights  # noqa: E402
 from chex_mm.surgery import compare, describe, narrow_  # noqa: E402
 from chex_mm.trace.cuts import random_masks  # noqa: E402
-from chex_mm.trace.rules import RULES  # noqa: E402
 
 from ..trace.cases import Given, Parameter, outcome  # noqa: E402
 from .kernel_calls import Kernel  # noqa: E402
@@ -100,15 +99,6 @@ def test_pairs_of_sites_are_counted_as_each_kernel_map_lists_them():
     assert list_all_pairs(MORE) == 10
     assert list_half_of_pairs(MORE) == 2 * (1 + 2) + SITES
     assert table_pairs(MORE) == 3
-
-
-def test_every_rule_has_a_case():
-    rules = {
-        key
-        for key, rule in RULES.items()
-        if rule.__module__ == 'chex_mm.packages.sparse_rules'
-    }
-    assert {*CONVOLUTIONS, *POOLS} == rules
 
 
 @pytest.fixture(params=['spconv', 'mmcv'])

@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.runner import Runner
@@ -21,6 +22,8 @@ from chex_mm.packages.paths import (
 
 from ..engine.small_retinanet import build_retinanet
 from ..engine.toy_runs import WIDTH, ToyImages, ToyNet, build, loader
+
+MMDET = Config(dict(default_scope='mmdet'))
 
 
 def states():
@@ -250,6 +253,7 @@ def test_regions_are_data_where_no_head_proposes_them():
     model = ToyNet()
     for with_rpn, expected in ((True, False), (False, True)):
         model.with_rpn = with_rpn
-        samples = generated_batch(model, (3, 32, 32))['data_samples']
+        batch = generated_batch(model, (3, 32, 32), MMDET)
+        samples = batch['data_samples']
         assert [('proposals' in s) for s in samples] == [expected] * 2
     assert samples[0].proposals.bboxes.shape[1] == 4

@@ -18,7 +18,6 @@ from mmdet3d.models.middle_encoders import PointPillarsScatter  # noqa: E402
 from chex_mm import mask_channels, slim, trace_channels  # noqa: E402
 from chex_mm.surgery import compare  # noqa: E402
 from chex_mm.trace.cuts import random_masks  # noqa: E402
-from chex_mm.trace.rules import RULES, SIZES  # noqa: E402
 
 from ..trace.cases import Given, Plain, outcome  # noqa: E402
 from .kernel_calls import Kernel  # noqa: E402
@@ -28,6 +27,7 @@ ROWS = Given(ALL, (6, 4))  # (points, channels)
 PLACES = Given((7, 8, 9), (6, 3))
 WHERE = torch.tensor([0, 2, 4, 5, 6, 8])
 LABELS = torch.tensor(ALL)
+FUNCTIONS = _DynamicScatter, _MappedScatter, RoIAwarePool3dFunction
 
 
 def test_scattered_points_keep_their_channels():
@@ -64,20 +64,6 @@ def test_where_points_are_pooled_is_pinned():
     kernel = Kernel(RoIAwarePool3dFunction, {}, (2, 3, 3, 3, 4))
     regions = Plain(torch.zeros(2, 7))
     assert set(outcome(kernel, regions, PLACES, ROWS).pins) == {7, 8, 9}
-
-
-def test_every_rule_has_a_case():
-    rules = {
-        key
-        for key, rule in {**RULES, **SIZES}.items()
-        if rule.__module__ == 'chex_mm.packages.voxel_rules'
-    }
-    assert rules == {
-        _DynamicScatter,
-        _MappedScatter,
-        RoIAwarePool3dFunction,
-        PointPillarsScatter,
-    }
 
 
 # What is written into a canvas ----------------------------------------------

@@ -109,7 +109,8 @@ def test_what_is_pinned_is_said_by_module(analyse, tmp_path):
         (['--shape', '1', '2', '3'], '--shape takes one number or two.'),
         (
             ['--cfg-options', 'default_scope=mmengine'],
-            "is not a config of mmdet or mmdet3d (default_scope = 'mmengine')",
+            'is for none of mmdet, mmdet3d, mmpretrain and mmseg '
+            "(default_scope = 'mmengine')",
         ),
     ],
 )

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import chex_mm.packages.mmcv_kernels  # noqa: F401
-import chex_mm.packages.mmdet_modules  # noqa: F401  (fills the tables)
+import chex_mm.packages.mmcv.maps  # noqa: F401
+import chex_mm.packages.mmdet  # noqa: F401  (fills the tables)
 from chex_mm.dispatch.call import Call, bind
 from chex_mm.graph.groups import Role
 from chex_mm.trace.facts import Facts

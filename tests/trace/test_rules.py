@@ -22,9 +22,9 @@ CASES = [
     *KERNEL_CASES,
     *SPECTRAL_CASES,
 ]
-# Of point clouds; their cases are in tests/engine.
+# Of point clouds; their cases are in tests/packages.
 ELSEWHERE = {
-    f'chex_mm.engine.{name}_rules' for name in ('point', 'sparse', 'voxel')
+    f'chex_mm.packages.{name}' for name in ('mmcv.points', 'sparse', 'spconv')
 }
 
 

@@ -9,16 +9,15 @@ import time
 from collections.abc import Callable
 
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import Runner
 from torch import nn
 
 from ...dispatch.randomness import fixed_random_state
 from ...errors import ChexError
-from ...packages.paths import run_paths, training_batch
+from ...packages import package_in
+from ...packages.paths import alone, run_paths, training_batch
 from ...strategies.exploration import ChannelExplorer
 from ...surgery.copying import copy_of
-from ..models.masked_backbone import drop_masks
 from .training_run import bare_model
 
 
@@ -35,7 +34,7 @@ class Claim:
         self.seconds = 0.0  # that all checks have taken
         self._paths: tuple[Callable, ...] = ()
         if is_main_process():
-            model = _alone(copy_of(bare_model(runner)))
+            model = alone(copy_of(bare_model(runner)))
             with fixed_random_state():
                 paths = run_paths(model, training_batch(runner))
             self._paths = paths.replayed
@@ -69,33 +68,15 @@ class Claim:
         return ''
 
 
-def _alone(model: nn.Module) -> nn.Module:
-    """The model without other processes and without masks of its own."""
-    if any(type(m).__name__ == 'SyncBatchNorm' for m in model.modules()):
-        model = revert_sync_batchnorm(model)
-    drop_masks(model)
-    return model
-
-
 def _run(path: Callable) -> Callable:
     """Runs a path in this process, both models on the same regions."""
     shared = None
 
     def run(model: nn.Module):
         nonlocal shared
-        model = _alone(model)
+        model = alone(model)
         if shared is None:
-            shared = _sharing(path, model)
+            shared = package_in(model).shared(path)
         return shared(model)
 
     return run
-
-
-def _sharing(path: Callable, model: nn.Module) -> Callable:
-    kinds = {type(module).__module__ for module in model.modules()}
-    if not any(kind.startswith('mmdet.') for kind in kinds):
-        return path
-    # Here, because it needs mmdet, which the model then has.
-    from ...packages.shared_regions import SharedRegions
-
-    return SharedRegions(path)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from ...registry import Table
+from ...registry import Table, key_in
 
 ADVICE = (
     'To override an operator in one call pass rules={**RULES, operator: rule}.'
@@ -17,7 +17,7 @@ ADVICE = (
 RULES = Table('rule', ADVICE)
 ZEROS = Table('promise about zeros')
 SIZES = Table('sizes')
-PENALTIES: set[type[nn.Module]] = set()
+PENALTIES: set[type[nn.Module] | str] = set()
 STANDARDISERS: set[type[nn.Module]] = set()
 
 
@@ -29,7 +29,7 @@ def rule(*keys) -> Callable[[Callable], Callable]:
             (`torch.ops.aten.max.dim`), subclasses of
             `torch.autograd.Function`, 'view' and 'pointwise' for all
             operators that torch's schema calls so, or the full name of an
-            operator of a package that need not be there
+            operator or a function of a package that need not be there
             ('torchvision::nms').
 
     Raises:
@@ -54,13 +54,14 @@ def zeros(*keys) -> Callable[[Callable], Callable]:
     return ZEROS.register(*keys)
 
 
-def sizes(*types: type[nn.Module]) -> Callable[[Callable], Callable]:
+def sizes(*types: type[nn.Module] | str) -> Callable[[Callable], Callable]:
     """Registers how a module without weights keeps a number of channels.
 
     The function takes the module and its positional arguments and returns
     `{attribute: [(tensor, dim), ...]}`: integer attributes that must follow
     the channels along `dim` of `tensor` (an RoI extractor's `out_channels`).
-    What several tensors have in common is tied.
+    What several tensors have in common is tied. It serves subclasses too; a
+    type whose package need not be there is given by its full name.
 
     Raises:
         ValueError: A type is registered already; names both.
@@ -68,13 +69,18 @@ def sizes(*types: type[nn.Module]) -> Callable[[Callable], Callable]:
     return SIZES.register(*types)
 
 
-def penalty(*types: type[nn.Module]) -> None:
+def penalty(*types: type[nn.Module] | str) -> None:
     """Declares losses on weights alone, to which zeros add nothing.
 
     They take weights as a whole, but give the same before and after a cut, so
     that what happens inside of them is not traced.
     """
     PENALTIES.update(types)
+
+
+def is_penalty(module: nn.Module) -> bool:
+    """Whether it, or a base of its type, was declared by `penalty`."""
+    return key_in(PENALTIES, type(module)) is not None
 
 
 def standardiser(*types: type[nn.Module]) -> None:

@@ -17,7 +17,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from ..errors import ChexError
-from .paths import generated_batch, run_paths
+from ..packages.paths import generated_batch, run_paths
 
 BACKBONES = ('backbone', 'pts_backbone')
 NECKS = ('neck', 'pts_neck')

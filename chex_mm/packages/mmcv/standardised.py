@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from mmcv.cnn.bricks.conv_ws import ConvAWS2d, ConvWS2d
 
-from ..engine.models import slim_kernels  # noqa: F401  (makes the next line true)
-from ..surgery import attributes
-from ..surgery import convolution as convolution_attributes
-from ..trace.rules import standardiser
+from ...engine.models import slim_kernels  # noqa: F401  (makes the next line true)
+from ...surgery import attributes
+from ...surgery import convolution as convolution_attributes
+from ...trace.rules import standardiser
 
 standardiser(ConvWS2d, ConvAWS2d)
 

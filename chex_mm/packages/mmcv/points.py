@@ -1,4 +1,4 @@
-"""Rules for mmcv's point operators, which the dispatcher cannot see.
+"""Rules for mmcv's operators on points, voxels and sparse tensors.
 
 Which points are near, sampled or inside is decided on coordinates, which carry
 no channels; what is gathered there keeps its channels.
@@ -7,6 +7,7 @@ no channels; what is gathered there keeps its channels.
 from __future__ import annotations
 
 import torch
+from mmcv.ops import sparse_functional
 from mmcv.ops.assign_score_withk import AssignScoreWithK
 from mmcv.ops.ball_query import BallQuery
 from mmcv.ops.diff_iou_rotated import SortVertices
@@ -17,12 +18,21 @@ from mmcv.ops.furthest_point_sample import (
 from mmcv.ops.gather_points import GatherPoints
 from mmcv.ops.group_points import GroupingOperation
 from mmcv.ops.knn import KNN
+from mmcv.ops.roiaware_pool3d import RoIAwarePool3dFunction
 from mmcv.ops.roipoint_pool3d import RoIPointPool3dFunction
+from mmcv.ops.scatter_points import _DynamicScatter
+from mmcv.ops.sparse_conv import SparseConvolution
 from mmcv.ops.three_interpolate import ThreeInterpolate
 from mmcv.ops.three_nn import ThreeNN
+from torch import nn
 
-from ..trace.labels import spread
-from ..trace.rules import rule
+from ...surgery import attributes
+from ...trace.labels import spread
+from ...trace.rules import rule
+from ..sparse import list_all_pairs, pool, sparse_convolution, widths
+
+DIMS = -1, -2  # of a weight's (*kernel, in, out): those of out and of in
+rule(sparse_functional.SparseMaxPoolFunction)(pool)
 
 
 @rule(GatherPoints, GroupingOperation, ThreeInterpolate)
@@ -78,6 +88,43 @@ def pool_points(flow, call):
     vector = torch.cat([vector.new_zeros(3), vector])
     pooled, _ = call.out
     return spread(vector, pooled.shape, 3), None
+
+
+# mmdet3d's own keeps what is in which voxel, too.
+@rule(
+    _DynamicScatter,
+    'mmdet3d.models.data_preprocessors.voxelize._DynamicScatter',
+)
+def scatter(flow, call):
+    """Points of a voxel become one; where it is carries no channels."""
+    _pin_coordinates(flow, call, (call['coors'],), 'scatters')
+    features, *places = call.out
+    labels = spread(flow.vector(call['feats'], 1), features.shape, 1)
+    return (labels, *(None for _ in places))
+
+
+@rule(RoIAwarePool3dFunction)
+def pool_regions(flow, call):
+    """(points, channels) to (regions, x, y, z, channels)."""
+    _pin_coordinates(flow, call, (call['rois'], call['pts']), 'crops')
+    vector = flow.vector(call['pts_feature'], 1)
+    return spread(vector, call.out.shape, call.out.ndim - 1)
+
+
+@rule(
+    sparse_functional.SparseConvFunction,
+    sparse_functional.SparseInverseConvFunction,
+    sparse_functional.SubMConvFunction,
+)
+def convolution(flow, call):
+    """A sparse convolution, its pairs listed in a kernel map."""
+    return sparse_convolution(flow, call, DIMS, list_all_pairs(call))
+
+
+@attributes(SparseConvolution)
+def convolution_widths(module: nn.Module) -> dict[str, int]:
+    """Sizes of a sparse convolution."""
+    return widths(module.weight, DIMS)
 
 
 def _pin_coordinates(flow, call, tensors, does: str) -> None:

@@ -20,12 +20,12 @@ from mmcv.ops.roi_align_rotated import RoIAlignRotatedFunction
 from mmcv.ops.roi_pool import RoIPoolFunction
 from mmcv.ops.saconv import SAConv2d
 
-from ..surgery import attributes
-from ..surgery import convolution as convolution_attributes
-from ..trace.labels import spread
-from ..trace.rules import rule, standardiser, zeros
-from ..trace.rules.products import Operands, convolution
-from ..trace.rules.vanishing import kept
+from ...surgery import attributes
+from ...surgery import convolution as convolution_attributes
+from ...trace.labels import spread
+from ...trace.rules import rule, standardiser, zeros
+from ...trace.rules.products import Operands, convolution
+from ...trace.rules.vanishing import kept
 
 attributes(DeformConv2d, ModulatedDeformConv2d)(convolution_attributes)
 standardiser(SAConv2d)  # standardises as `standardised.ConvAWS2d` does

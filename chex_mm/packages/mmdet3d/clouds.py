@@ -18,8 +18,8 @@ from mmdet3d.structures import get_box_type
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
-from ..dispatch.randomness import fixed_random_state
-from ..errors import ChexError
+from ...dispatch.randomness import fixed_random_state
+from ...errors import ChexError
 
 INSTANCES = 8  # objects of a scene
 POINTS_PER_SQUARE_METRE, MOST_POINTS = 3, 16384

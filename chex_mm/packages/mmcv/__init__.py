@@ -1,0 +1,1 @@
+"""What is known of mmcv: standardised kernels, and operators of its own."""

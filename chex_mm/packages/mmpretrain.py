@@ -1,0 +1,26 @@
+"""What is known of mmpretrain: its classifiers learn one label an image."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from .package import SAMPLES, Batch, Package, Shape, count_classes
+
+
+def generated(model: nn.Module, config: Config, shape: Shape) -> Batch:
+    """Images of noise with a label each."""
+    from mmpretrain.structures import DataSample
+
+    generator = torch.Generator().manual_seed(0)
+    classes = count_classes(model)
+    samples = []
+    for label in torch.randint(classes, (SAMPLES,), generator=generator):
+        sample = DataSample(metainfo=dict(img_shape=shape, ori_shape=shape))
+        samples.append(sample.set_gt_label(label[None]))
+    images = torch.randint(256, (SAMPLES, 3, *shape), generator=generator)
+    return dict(inputs=list(images.to(torch.uint8)), data_samples=samples)
+
+
+PACKAGE = Package(batch=generated)

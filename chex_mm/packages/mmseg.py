@@ -1,0 +1,30 @@
+"""What is known of mmsegmentation: its models learn a class per pixel."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.config import Config
+from mmengine.structures import PixelData
+from torch import nn
+
+from .package import SAMPLES, Batch, Package, Shape, count_classes
+
+
+def generated(model: nn.Module, config: Config, shape: Shape) -> Batch:
+    """Images of noise with a map of classes each."""
+    from mmseg.structures import SegDataSample
+
+    generator = torch.Generator().manual_seed(0)
+    classes = count_classes(model)
+    meta = dict(img_shape=shape, ori_shape=shape, pad_shape=shape)
+    samples = []
+    for _ in range(SAMPLES):
+        kinds = torch.randint(classes, (1, *shape), generator=generator)
+        sample = SegDataSample(metainfo=meta)
+        sample.gt_sem_seg = PixelData(data=kinds)
+        samples.append(sample)
+    images = torch.randint(256, (SAMPLES, 3, *shape), generator=generator)
+    return dict(inputs=list(images.to(torch.uint8)), data_samples=samples)
+
+
+PACKAGE = Package(batch=generated)

@@ -1,0 +1,11 @@
+"""The attribute that mmdet's SSD lacks, without which it cannot predict."""
+
+from __future__ import annotations
+
+from mmdet.models.dense_heads import SSDHead
+
+
+def name_the_loss() -> None:
+    """Gives the class the attribute; a version that has it keeps its own."""
+    if not hasattr(SSDHead, 'loss_cls'):
+        SSDHead.loss_cls = None
