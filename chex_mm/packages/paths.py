@@ -24,7 +24,6 @@ from torch.utils.data import DataLoader
 import chex_mm
 
 from ..dispatch.randomness import fixed_random_state
-from ..engine.models.masked_backbone import drop_masks
 from ..errors import ChexError
 from ..graph.graph import ChannelGraph
 from ..surgery.copying import copy_of
@@ -162,6 +161,9 @@ def alone(model: nn.Module) -> nn.Module:
 
     It has the same channels, and is changed itself.
     """
+    # Here, because what is above this room in that one asks it at once.
+    from ..engine.models.masked_backbone import drop_masks
+
     if any(type(m).__name__ == 'SyncBatchNorm' for m in model.modules()):
         model = revert_sync_batchnorm(model)
     drop_masks(model)

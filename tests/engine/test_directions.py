@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from chex_mm.engine.deploy import slim_checkpoint
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
+from chex_mm.deploy.slimming import slim_checkpoint
 from chex_mm.submodel.executions import EXECUTIONS
 
 from .toy_runs import (
