@@ -7,7 +7,14 @@ from mmengine.config import Config
 from mmengine.structures import PixelData
 from torch import nn
 
-from .package import SAMPLES, Batch, Package, Shape, count_classes
+from .package import (
+    SAMPLES,
+    Batch,
+    Package,
+    Shape,
+    count_classes,
+    own_preprocessor,
+)
 
 
 def generated(model: nn.Module, config: Config, shape: Shape) -> Batch:
@@ -27,4 +34,16 @@ def generated(model: nn.Module, config: Config, shape: Shape) -> Batch:
     return dict(inputs=list(images.to(torch.uint8)), data_samples=samples)
 
 
-PACKAGE = Package(batch=generated)
+def unpadded(model: nn.Module) -> nn.Module:
+    """A copy of the preprocessor that makes no image larger.
+
+    It pads to the size of a crop, which a real image has already and a
+    generated one need not pay for.
+    """
+    preprocess = own_preprocessor(model)
+    if getattr(preprocess, 'size', None) is not None:
+        preprocess.size, preprocess.size_divisor = None, 1
+    return preprocess
+
+
+PACKAGE = Package(batch=generated, preprocessor=unpadded)
