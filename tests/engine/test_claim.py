@@ -1,9 +1,12 @@
 """A run checks its own masks, says what that took, and stops if they fail."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 from torch import nn
 
+from chex_mm.engine.hooks.claim import Claim
 from chex_mm.engine.session import Session
 from chex_mm.errors import ChexError
 
@@ -71,6 +74,19 @@ def test_a_wrong_cut_stops_the_run_at_its_first_step(
         'run.'
     )
     assert runner.iter < 6
+
+
+def test_no_rank_waits_for_one_that_cannot_check():
+    def broadcast(found):
+        found[:] = [None, 'KeyError: scale']
+
+    module = 'chex_mm.engine.hooks.replicas'
+    with (
+        patch(f'{module}.get_rank', return_value=1),
+        patch(f'{module}.broadcast_object_list', broadcast),
+        pytest.raises(ChexError, match='not run the model. KeyError: scale'),
+    ):
+        Claim(None)
 
 
 def test_a_check_leaves_no_trace_in_the_run(tmp_path):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.runner import Runner
 from torch import nn
 
@@ -18,6 +17,7 @@ from ...packages import package_in
 from ...packages.paths import alone, run_paths, training_batch
 from ...strategies.exploration import ChannelExplorer
 from ...surgery.copying import copy_of
+from .replicas import from_first_rank
 from .training_run import bare_model
 
 
@@ -33,11 +33,14 @@ class Claim:
     def __init__(self, runner: Runner):
         self.seconds = 0.0  # that all checks have taken
         self._paths: tuple[Callable, ...] = ()
-        if is_main_process():
+
+        def look() -> None:
             model = alone(copy_of(bare_model(runner)))
             with fixed_random_state():
                 paths = run_paths(model, training_batch(runner))
             self._paths = paths.replayed
+
+        from_first_rank(look, 'run the model')
 
     def check(self, explorer: ChannelExplorer) -> float:
         """Checks the sub-model of now; returns the seconds that it took.
@@ -45,14 +48,13 @@ class Claim:
         Raises:
             ChexError: Names the first operator that differs.
         """
-        start, verdict = time.perf_counter(), ['']
-        if is_main_process():
-            verdict = [self._verdict(explorer)]
-        broadcast_object_list(verdict)
-        if verdict[0]:
+        start = time.perf_counter()
+        wrong = from_first_rank(
+            lambda: self._verdict(explorer), 'check the sub-model'
+        )
+        if wrong:
             raise ChexError(
-                f'After step {explorer.steps_done} of the exploration: '
-                f'{verdict[0]}'
+                f'After step {explorer.steps_done} of the exploration: {wrong}'
             )
         seconds = time.perf_counter() - start
         self.seconds += seconds

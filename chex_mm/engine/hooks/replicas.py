@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from mmengine.dist import (
@@ -26,20 +27,22 @@ from ...strategies.plan import Plan
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def shared_graph(trace: Callable[[], ChannelGraph]) -> ChannelGraph:
-    """The graph that rank 0 traces, on every rank.
+def from_first_rank(make: Callable[[], Any], what: str) -> Any:
+    """What rank 0 makes, on every rank.
 
-    Costs may differ between devices: they count the proposals of a detector.
+    Args:
+        make: Called on rank 0 alone.
+        what: It does, for the message.
 
     Raises:
-        ChexError: Rank 0 could not trace; says why on the others too, which
-            would wait for it in vain.
+        ChexError: Rank 0 could not; says why on the others too, which would
+            wait for it in vain.
     """
     found: list = [None, '']
     failure = None
     if get_rank() == 0:
         try:
-            found[0] = trace()
+            found[0] = make()
         except Exception as error:  # any of the model's own
             failure = error
             found[1] = f'{type(error).__name__}: {error}'
@@ -47,8 +50,16 @@ def shared_graph(trace: Callable[[], ChannelGraph]) -> ChannelGraph:
     if failure is not None:
         raise failure
     if found[1]:
-        raise ChexError(f'Rank 0 could not trace the model. {found[1]}')
+        raise ChexError(f'Rank 0 could not {what}. {found[1]}')
     return found[0]
+
+
+def shared_graph(trace: Callable[[], ChannelGraph]) -> ChannelGraph:
+    """The graph that rank 0 traces, on every rank.
+
+    Costs may differ between devices: they count the proposals of a detector.
+    """
+    return from_first_rank(trace, 'trace the model')
 
 
 def shared_plan(explorer: ChannelExplorer) -> Plan:
