@@ -1,14 +1,16 @@
 """Every change to another package that stays, in one table.
 
 Nothing else in chex_mm replaces anything of another package for good. A patch
-is applied where what it changes is installed, by name or all together.
+is applied by name or all together, once what it changes is imported.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 
+from ..importing import when_imported
 from ..registry import is_installed
 
 
@@ -23,6 +25,7 @@ class Patch:
         until: The first version that no longer needs it, as far as known.
         undo: How it is undone in a process that has it.
         needs: Modules that have to be installed.
+        after: The module that it waits for; it imports none itself.
         function: `module:function` that applies it; a second call changes
             nothing.
     """
@@ -33,6 +36,7 @@ class Patch:
     until: str
     undo: str
     needs: tuple[str, ...]
+    after: str
     function: str
 
 
@@ -45,6 +49,7 @@ PATCHES = {
         undo="register_backend('local', LocalBackend, force=True, "
         "prefixes='')",
         needs=('mmengine',),
+        after='mmengine',
         function='chex_mm.patches.whole_files:write_whole_files',
     ),
     'safe_load': Patch(
@@ -57,6 +62,7 @@ PATCHES = {
         until='mmengine adds them itself',
         undo='torch.serialization.clear_safe_globals()',
         needs=('mmengine',),
+        after='mmengine',
         function='chex_mm.patches.safe_load:allow_mmengine_types',
     ),
     'mask_pasting': Patch(
@@ -68,6 +74,7 @@ PATCHES = {
         undo='fcn_mask_head._do_paste_mask = '
         'fcn_mask_head._do_paste_mask.__wrapped__',
         needs=('mmdet', 'mmcv'),
+        after='mmdet.models.roi_heads.mask_heads.fcn_mask_head',
         function='chex_mm.patches.mask_pasting:allow_boxes_outside',
     ),
     'ssd_head': Patch(
@@ -78,6 +85,7 @@ PATCHES = {
         until='SSDHead has the attribute itself',
         undo='del SSDHead.loss_cls',
         needs=('mmdet', 'mmcv'),
+        after='mmdet.models.dense_heads.ssd_head',
         function='chex_mm.patches.ssd_head:name_the_loss',
     ),
     'kitti_overlap': Patch(
@@ -89,6 +97,7 @@ PATCHES = {
         undo="del sys.modules['mmdet3d.evaluation.functional.kitti_utils."
         "rotate_iou']",
         needs=('mmdet3d',),
+        after='mmdet3d',
         function='chex_mm.patches.kitti_overlap:stand_in',
     ),
     'point_kernels': Patch(
@@ -101,7 +110,8 @@ PATCHES = {
         until='no version of mmcv has them',
         undo='start a process that does not import chex_mm.engine',
         needs=('mmcv._ext', 'numba'),
-        function='chex_mm.points:install',
+        after='mmcv',
+        function='chex_mm.points:install_all',
     ),
 }
 
@@ -115,8 +125,12 @@ def apply_patches(*names: str) -> None:
     for name in names or PATCHES:
         patch = PATCHES[name]
         if all(map(is_installed, patch.needs)):
-            module, _, function = patch.function.partition(':')
-            getattr(import_module(module), function)()
+            when_imported(patch.after, partial(_apply, patch))
+
+
+def _apply(patch: Patch) -> None:
+    module, _, function = patch.function.partition(':')
+    getattr(import_module(module), function)()
 
 
 def table() -> str:

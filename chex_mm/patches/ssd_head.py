@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmdet.models.dense_heads import SSDHead
+from mmdet.models.dense_heads.ssd_head import SSDHead
 
 
 def name_the_loss() -> None:

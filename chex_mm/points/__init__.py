@@ -3,8 +3,10 @@
 mmcv has them for CUDA only; spconv's products are wrong with several threads.
 """
 
-from importlib.util import find_spec
+from functools import partial
+from importlib import import_module
 
+from ..importing import when_imported
 from . import (  # noqa: F401
     boxes,
     gathering,
@@ -20,7 +22,22 @@ from . import (  # noqa: F401
 )
 from .install import KERNELS, cpu_kernel, install
 
-if find_spec('spconv'):
-    from . import spconv_convolution  # noqa: F401
+__all__ = ['KERNELS', 'cpu_kernel', 'install', 'install_all']
 
-__all__ = ['KERNELS', 'cpu_kernel', 'install']
+# A module of another package, and the file with what its functions do.
+LATER = {
+    'mmdet3d.models.data_preprocessors.voxelize': 'mapped_voxels',
+    'spconv.pytorch.ops': 'spconv_convolution',
+}
+
+
+def install_all() -> None:
+    """Puts all kernels behind their functions, as soon as these are there."""
+    install()
+    for module, file in LATER.items():
+        when_imported(module, partial(_install_file, file))
+
+
+def _install_file(file: str) -> None:
+    import_module(f'.{file}', __name__)
+    install()

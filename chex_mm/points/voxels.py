@@ -5,8 +5,6 @@ mmdet3d has a copy of mmcv's function, which also tells whose each point is.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import numpy as np
 import torch
 from mmcv.ops.scatter_points import _DynamicScatter
@@ -23,12 +21,12 @@ def scatter(ctx, feats, coors, reduce_type='max'):
 
     Voxels are sorted by coordinates; points with a negative one are in none.
     """
-    out, voxels, _ = _scatter(ctx, feats, coors, reduce_type)
+    out, voxels, _ = scattered(ctx, feats, coors, reduce_type)
     ctx.mark_non_differentiable(voxels)
     return out, voxels
 
 
-def _scatter(ctx, feats, coors, reduce_type):
+def scattered(ctx, feats, coors, reduce_type):
     """The same, and for each point the row of its voxel or -1."""
     if reduce_type not in REDUCTIONS:
         raise ValueError(
@@ -66,26 +64,6 @@ def scatter_backward(ctx, grad, grad_coors=None):
         inside = ctx.owner >= 0
         out[inside] = given[ctx.owner[inside]]
     return torch.from_numpy(out).to(ctx.dtype), None, None
-
-
-if find_spec('mmdet3d'):
-    from mmdet3d.models.data_preprocessors.voxelize import (
-        _DynamicScatter as _MappedScatter,
-    )
-
-    @cpu_kernel(_MappedScatter)
-    def mapped_scatter(ctx, feats, coors, reduce_type='max', return_map=False):
-        """As `scatter`; with a map also the row of each point, or -1."""
-        if not return_map:
-            return scatter(ctx, feats, coors, reduce_type)
-        out, voxels, rows = _scatter(ctx, feats, coors, reduce_type)
-        ctx.mark_non_differentiable(voxels, rows)
-        return out, voxels, rows
-
-    @cpu_kernel(_MappedScatter, 'backward')
-    def mapped_scatter_backward(ctx, grad, grad_coors=None, grad_map=None):
-        """As many gradients as `mapped_scatter` takes arguments."""
-        return *scatter_backward(ctx, grad), None
 
 
 def _voxels(coors):

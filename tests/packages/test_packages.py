@@ -105,6 +105,35 @@ def test_features_that_heads_hand_on_are_no_results():
     assert list(KNOWN['mmdet'].plain(output)) == list(output)
 
 
+# Nothing is imported that no model is of -------------------------------------
+
+IMPORTS = """
+import sys
+import warnings
+warnings.simplefilter('ignore')
+import chex_mm.engine
+known = {'mmdet', 'mmdet3d', 'mmpretrain', 'mmseg', 'spconv'}
+assert not known & sys.modules.keys()
+from mmdet.models.roi_heads.mask_heads import fcn_mask_head
+from mmdet.models import SSDHead
+assert SSDHead.loss_cls is None
+assert fcn_mask_head._do_paste_mask.__wrapped__
+assert not {'mmdet3d', 'spconv'} & sys.modules.keys()
+"""
+
+
+def test_a_package_is_imported_and_changed_once_it_is_used():
+    pytest.importorskip('mmdet')
+    done = subprocess.run(
+        [sys.executable, '-c', IMPORTS],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, '')
+
+
 # mmpretrain and mmseg, without mmdet -----------------------------------------
 
 ALONE = """
