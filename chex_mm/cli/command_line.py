@@ -22,12 +22,10 @@ from torch import nn
 
 from ..engine.checkpoint_file import load
 from ..errors import one_line
+from ..packages import load_packages
 from .command_errors import CommandError, run_command
 
 __all__ = ['CommandError', 'run_command']  # what every tool takes from here
-
-# What pip is to install for a config of each package.
-PACKAGES = {'mmdet': 'mmdet>=3.3,<3.4', 'mmdet3d': 'mmdet3d>=1.4,<1.5'}
 
 
 def load_config(name: str, overrides: dict | None = None) -> Config:
@@ -95,7 +93,9 @@ def configs_of(package: str) -> Path:
 
 def how_to_install(package: str) -> str:
     """The command that gives an environment a package it lacks."""
-    return f"Install it: pip install '{PACKAGES.get(package, package)}'"
+    known = load_packages().get(package)
+    requirement = known.requirement if known else package
+    return f"Install it: pip install '{requirement}'"
 
 
 def quiet() -> None:
@@ -111,7 +111,7 @@ def use_scope(config: Config) -> None:
     """
     scope = config.get('default_scope') or 'mmengine'
     if not str(scope).isidentifier() or find_spec(scope) is None:
-        close = get_close_matches(str(scope), PACKAGES, 1)
+        close = get_close_matches(str(scope), load_packages(), 1)
         cure = (
             f"Write default_scope = '{close[0]}'."
             if close

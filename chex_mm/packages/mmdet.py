@@ -228,5 +228,8 @@ def _scores_and_boxes(head: nn.Module, output: tuple) -> tuple:
 
 
 PACKAGE = Package(
-    batch=generated, preprocessor=lone_preprocessor, shared=SharedRegions
+    requirement='mmdet>=3.3,<3.4',
+    batch=generated,
+    preprocessor=lone_preprocessor,
+    shared=SharedRegions,
 )

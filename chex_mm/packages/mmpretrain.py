@@ -23,4 +23,4 @@ def generated(model: nn.Module, config: Config, shape: Shape) -> Batch:
     return dict(inputs=list(images.to(torch.uint8)), data_samples=samples)
 
 
-PACKAGE = Package(batch=generated)
+PACKAGE = Package(requirement='mmpretrain>=1.2,<1.3', batch=generated)

@@ -46,4 +46,8 @@ def unpadded(model: nn.Module) -> nn.Module:
     return preprocess
 
 
-PACKAGE = Package(batch=generated, preprocessor=unpadded)
+PACKAGE = Package(
+    requirement='mmsegmentation>=1.2,<1.3',
+    batch=generated,
+    preprocessor=unpadded,
+)

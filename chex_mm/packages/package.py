@@ -91,6 +91,7 @@ class Package:
     """What tools ask about the models of a package.
 
     Attributes:
+        requirement: What pip installs it by.
         batch: (model, config, shape) to a batch of noise with annotations, as
             the data loader collates it; always the same one.
         preprocessor: Model to a copy of its data preprocessor that needs no
@@ -104,6 +105,7 @@ class Package:
         shrink: Makes what a config trains on smaller, its layers as they are.
     """
 
+    requirement: str = 'mmengine'
     batch: Callable[[nn.Module, Config | None, Shape], Batch] = no_batch
     preprocessor: Callable[[nn.Module], nn.Module] = own_preprocessor
     as_tested: Callable[[nn.Module, Batch], Batch] = as_given

@@ -151,6 +151,7 @@ def test_wrong_config_content(content, text, tmp_path, refused):
 def test_known_packages_are_named_with_their_versions():
     text = "Install it: pip install 'mmdet3d>=1.4,<1.5'"
     assert how_to_install('mmdet3d') == text
+    assert how_to_install('mmseg').endswith(" 'mmsegmentation>=1.2,<1.3'")
 
 
 def test_wrong_override(toy, refused):

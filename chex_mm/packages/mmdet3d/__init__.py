@@ -88,6 +88,7 @@ def _stretched(cloud: Tensor, least: float) -> Tensor:
 
 PACKAGE = replace(
     mmdet.PACKAGE,
+    requirement='mmdet3d>=1.4,<1.5',
     batch=generated,
     as_tested=as_tested,
     plain=results,
