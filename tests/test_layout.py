@@ -5,6 +5,7 @@ it; no room knows one above it.
 """
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -161,6 +162,19 @@ def test_no_file_is_too_long():
         > (500 if name.startswith('chex_mm.trace.rules') else 400)
     }
     assert long == {}
+
+
+def test_a_room_keeps_within_its_lines():
+    """Those that CONTRIBUTING.md grants it."""
+    page = (ROOT / 'CONTRIBUTING.md').read_text()
+    granted = re.findall(r'^\| `([\w/]+)` \| .* \| (\d+) \|$', page, re.M)
+    assert {f'chex_mm/{name}' for name in ROOMS if name} | {'tools'} == {
+        folder for folder, _ in granted
+    }
+    for folder, most in granted:
+        files = (ROOT / folder).rglob('*.py')
+        lines = sum(len(path.read_text().splitlines()) for path in files)
+        assert lines <= int(most), folder
 
 
 def test_the_pure_part_runs_without_openmmlab():
