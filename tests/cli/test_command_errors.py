@@ -1,5 +1,6 @@
 """What a command says about what went wrong, and what it leaves to Python."""
 
+import logging
 import pickle
 import warnings
 from urllib.error import URLError
@@ -23,8 +24,10 @@ class Wheel:
 
 
 @pytest.fixture
-def said(capsys):
+def said(capsys, monkeypatch):
     """What is told of an error, in one line."""
+    # mmengine's logger may hold the stream of an earlier test, closed since.
+    monkeypatch.setattr(logging, 'raiseExceptions', False)
 
     def run(fail):
         with pytest.raises(SystemExit) as stopped:
