@@ -225,9 +225,7 @@ def test_the_narrow_model_equals_the_masked_one(traced):
     narrow = slim(masked, graph, keep)
     paths = run_paths(copy.deepcopy(masked), traced.batch)
     outputs = compare(masked, narrow, paths.cost)
-    predictions = compare(
-        masked, narrow, lambda model: _predictions(paths.also[0](model))
-    )
+    predictions = compare(masked, narrow, paths.also[0])
     assert outputs.aligned and outputs.max_abs < 1e-5
     # Boxes are in pixels.
     assert predictions.aligned and predictions.max_rel < 1e-5
@@ -243,8 +241,3 @@ def _randomise_norms(model):
         if isinstance(module, _BatchNorm):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
-
-
-def _predictions(samples):
-    """What a detector found, as plain data."""
-    return [dict(sample.pred_instances.items()) for sample in samples]

@@ -181,7 +181,7 @@ sys.path.insert(0, {root!r})
 import torch
 torch.set_num_threads({threads})  # sums of other threads round differently
 from tests.engine.toy_runs import build, chex
-import chex_mm.patches.whole_files as files
+import chex_mm.files as files
 written = []
 def die(file):
     if '/.iter_' in os.readlink(f'/proc/self/fd/{{file}}'):
