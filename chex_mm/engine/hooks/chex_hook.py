@@ -182,8 +182,10 @@ class CHEXHook(Hook):
         """
         if self._saved is not None:
             return graph_from_state(self._saved['graph'])
-        batch, strict = training_batch(runner), self.settings.strict
-        return shared_graph(lambda: trace_detector(live.model, batch, strict))
+        strict = self.settings.strict
+        return shared_graph(
+            lambda: trace_detector(live.model, training_batch(runner), strict)
+        )
 
     def _explorer(
         self,
