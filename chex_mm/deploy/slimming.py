@@ -7,9 +7,8 @@ and masked and narrow model give the same outputs.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from mmengine.config import Config
 from mmengine.registry import MODELS
@@ -26,7 +25,7 @@ from ..engine.models.slim_model import plain_architecture
 from ..errors import ChexError
 from ..graph.graph import ChannelGraph
 from ..graph.state import graph_from_state
-from ..packages.paths import run_paths
+from ..packages.paths import Path, run_paths
 from ..strategies.state import check_masks
 from ..surgery import NOISE, Difference, compare, describe, rounding, slim
 
@@ -137,9 +136,7 @@ def verify(
         paths = run_paths(copy.deepcopy(masked), sample, MODES, False)
         for path in (paths.cost, *paths.also):
             difference = compare(masked, narrow, path)
-            _check_difference(
-                path.mode, difference, partial(rounding, masked, path)
-            )
+            _check_difference(masked, path, difference)
             worst = found.setdefault(path.mode, difference)
             if difference.max_abs > worst.max_abs:
                 found[path.mode] = difference
@@ -164,7 +161,7 @@ def _test_samples(config: Config, images: int) -> list:
 
 
 def _check_difference(
-    mode: str, found: Difference, noise: Callable[[], Difference]
+    masked: nn.Module, path: Path, found: Difference
 ) -> None:
     """Refuses what is further apart than rounding explains.
 
@@ -173,7 +170,7 @@ def _check_difference(
     """
     if _is_close(found, MOST_APART, MOST_APART_AT_DECISIONS):
         return
-    most = noise()
+    most = rounding(masked, path)
     rel = min(NOISE * most.max_rel, MOST_NOISE)
     at_decisions = min(NOISE * most.at_decisions, MOST_NOISE)
     if not _is_close(
@@ -182,9 +179,9 @@ def _check_difference(
         max(MOST_APART_AT_DECISIONS, at_decisions),
     ):
         raise ChexError(
-            f'The narrow model differs from the masked one in the {mode!r} '
-            'path by more than rounding explains, so nothing is written. '
-            f'Between the two: {found}. By rounding alone: {most}. Please '
+            'The narrow model differs from the masked one in the '
+            f'{path.mode!r} path by more than rounding explains, so nothing '
+            f'is written. Between the two: {found}. By rounding alone: {most}. Please '
             'report the architecture.'
         )
 
