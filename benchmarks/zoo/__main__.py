@@ -11,7 +11,6 @@ from dataclasses import asdict, replace
 from datetime import date
 from functools import partial
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -23,6 +22,7 @@ from chex_mm.cli.command_line import (
     how_to_install,
     run_command,
 )
+from chex_mm.registry import is_installed
 
 from . import sources
 from .table import table_text
@@ -90,7 +90,7 @@ def add_choice(parser: ArgumentParser) -> None:
 
 def selected(arguments: Namespace) -> list[str]:
     package = arguments.package
-    if find_spec(package) is None:
+    if not is_installed(package):
         raise CommandError(
             f'{package} is not installed. {how_to_install(package)}'
         )

@@ -23,6 +23,7 @@ from torch import nn
 from ..engine.checkpoint_file import load
 from ..errors import one_line
 from ..packages import load_packages
+from ..registry import is_installed
 from .command_errors import CommandError, run_command
 
 __all__ = ['CommandError', 'run_command']  # what every tool takes from here
@@ -110,7 +111,7 @@ def use_scope(config: Config) -> None:
         CommandError: That package is not installed.
     """
     scope = config.get('default_scope') or 'mmengine'
-    if not str(scope).isidentifier() or find_spec(scope) is None:
+    if not (str(scope).isidentifier() and is_installed(scope)):
         close = get_close_matches(str(scope), load_packages(), 1)
         cure = (
             f"Write default_scope = '{close[0]}'."

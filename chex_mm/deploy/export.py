@@ -12,13 +12,13 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ChexError
+from ..registry import is_installed
 from .dense_part import Part
 
 OPSET = 17
@@ -117,7 +117,7 @@ def check_installed(form: str) -> None:
     Raises:
         ChexError: Says what to install.
     """
-    missing = [name for name in NEEDS_ONNX if find_spec(name) is None]
+    missing = [name for name in NEEDS_ONNX if not is_installed(name)]
     if form == 'onnx' and missing:
         raise ChexError(
             f'ONNX needs {" and ".join(missing)}. Install the extra: '
