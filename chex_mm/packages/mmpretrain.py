@@ -6,7 +6,14 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from .package import SAMPLES, Batch, Package, Shape, count_classes
+from .package import (
+    SAMPLES,
+    Batch,
+    Package,
+    Shape,
+    count_classes,
+    noise_images,
+)
 
 
 def generated(model: nn.Module, config: Config, shape: Shape) -> Batch:
@@ -19,8 +26,8 @@ def generated(model: nn.Module, config: Config, shape: Shape) -> Batch:
     for label in torch.randint(classes, (SAMPLES,), generator=generator):
         sample = DataSample(metainfo=dict(img_shape=shape, ori_shape=shape))
         samples.append(sample.set_gt_label(label[None]))
-    images = torch.randint(256, (SAMPLES, 3, *shape), generator=generator)
-    return dict(inputs=list(images.to(torch.uint8)), data_samples=samples)
+    images = noise_images(shape, generator)
+    return dict(inputs=images, data_samples=samples)
 
 
 PACKAGE = Package(requirement='mmpretrain>=1.2,<1.3', batch=generated)

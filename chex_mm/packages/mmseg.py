@@ -13,6 +13,7 @@ from .package import (
     Package,
     Shape,
     count_classes,
+    noise_images,
     own_preprocessor,
 )
 
@@ -30,8 +31,8 @@ def generated(model: nn.Module, config: Config, shape: Shape) -> Batch:
         sample = SegDataSample(metainfo=meta)
         sample.gt_sem_seg = PixelData(data=kinds)
         samples.append(sample)
-    images = torch.randint(256, (SAMPLES, 3, *shape), generator=generator)
-    return dict(inputs=list(images.to(torch.uint8)), data_samples=samples)
+    images = noise_images(shape, generator)
+    return dict(inputs=images, data_samples=samples)
 
 
 def unpadded(model: nn.Module) -> nn.Module:

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.structures import BaseDataElement
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import ChexError
 
@@ -33,6 +34,12 @@ def count_classes(model: nn.Module) -> int:
         ),
         default=1,
     )
+
+
+def noise_images(shape: Shape, generator: torch.Generator) -> list[Tensor]:
+    """Images of noise, (3, height, width) of whole numbers each."""
+    images = torch.randint(256, (SAMPLES, 3, *shape), generator=generator)
+    return list(images.to(torch.uint8))
 
 
 def no_batch(model: nn.Module, config: Config | None, shape: Shape) -> Batch:
