@@ -181,7 +181,8 @@ def _check_difference(
         raise ChexError(
             'The narrow model differs from the masked one in the '
             f'{path.mode!r} path by more than rounding explains, so nothing '
-            f'is written. Between the two: {found}. By rounding alone: {most}. Please '
+            f'is written. Between the two: {found}. By rounding alone: '
+            f'{most}. Please '
             'report the architecture.'
         )
 
